@@ -1,0 +1,76 @@
+"""One entry of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Dollars per token. A None price is unknown, never free; a local model's prices are 0.0."""
+
+    input_dollars_per_token: float | None = None
+    output_dollars_per_token: float | None = None
+    cached_dollars_per_token: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether a request can be priced at all."""
+        return self.input_dollars_per_token is not None and self.output_dollars_per_token is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a model can do."""
+
+    vision: bool = False
+    function_calling: bool = False
+    json_mode: bool = False
+    streaming: bool = True
+    reasoning: bool = False
+    temperature: bool = True
+    prompt_caching: bool = False
+    web_search: bool = False
+    pdf_input: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that can be asked.
+
+    Attributes:
+        name: the one name of this model in our words.
+        vendor: the company or API behind it ("openai", "anthropic", "local", …).
+        litellm_model: what LiteLLM calls it ("anthropic/claude-opus-4-5").
+        base_url: an endpoint other than the vendor's own; None for the vendor's.
+        api_key: the key itself; None when none is set. Never printed: it is left out of the repr.
+        key_variable: the environment variable that holds the key; None when the model needs none.
+        weights: for the local panel, a packaged weight name or a GGUF path; None for every other model.
+        context_window, max_output: tokens; None when unknown.
+        unavailable: why it cannot be asked now and what to set; None when it can.
+        listed: False for models that work but are not shown (any `vendor/model` that LiteLLM knows).
+    """
+
+    name: str
+    vendor: str
+    litellm_model: str
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    key_variable: str | None = None
+    weights: str | None = None
+    context_window: int | None = None
+    max_output: int | None = None
+    price: Price = field(default_factory=Price)
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    timeout_seconds: float = 180.0
+    extra: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Further LiteLLM settings of the deployment (api_version, vertex_project, aws_region_name …), name and value."""
+    unavailable: str | None = None
+    listed: bool = True
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the local panel serves it."""
+        return self.weights is not None

@@ -1,0 +1,65 @@
+"""`zen ask`: one model, one question, or a thread that goes on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import anyio
+from rich.console import Console
+
+from zen_mcp.cli.session import absolute, call_tool, open_app, prompt_from
+from zen_mcp.types import ToolResponse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `zen ask` takes."""
+    parser.add_argument("prompt", nargs="*", help="the question; - or nothing reads it from standard input")
+    add_question_arguments(parser)
+    parser.add_argument("-m", "--model", default="auto", help="name or alias (zen models shows them)")
+
+
+def add_question_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `ask` and `consensus` share."""
+    parser.add_argument("-f", "--file", action="append", default=[], metavar="PATH", help="a file to send along")
+    parser.add_argument("-i", "--image", action="append", default=[], metavar="PATH", help="an image to send along")
+    parser.add_argument("-t", "--temperature", type=float, metavar="N", help="0 to 2")
+    parser.add_argument("--thinking", choices=["none", "minimal", "low", "medium", "high", "max"])
+    parser.add_argument("-c", "--continue", dest="continuation_id", metavar="ID", help="go on in a thread")
+    parser.add_argument("--config", metavar="DIR", help="a settings folder above all others")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def question_arguments(arguments: argparse.Namespace) -> dict[str, object]:
+    """The tool arguments that `ask` and `consensus` share."""
+    return {
+        "prompt": prompt_from(arguments.prompt),
+        "files": absolute(arguments.file),
+        "images": absolute(arguments.image),
+        "temperature": arguments.temperature,
+        "thinking": arguments.thinking,
+        "continuation_id": arguments.continuation_id,
+    }
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, and print the answer."""
+    wanted = {**question_arguments(arguments), "model": arguments.model}
+    console = Console(stderr=True)
+    with console.status(f"asking {arguments.model} …"):
+        response = anyio.run(_ask, arguments.config, wanted)
+    if arguments.json:
+        sys.stdout.write(json.dumps(response.structured, ensure_ascii=False, indent=2) + "\n")
+        return 0
+    # The figures go to stderr, so that a pipe gets the answer alone.
+    answer, _, figures = response.text.rpartition("\n\n[")
+    sys.stdout.write(answer + "\n")
+    sys.stdout.flush()
+    console.print(figures.removesuffix("]"), style="dim", highlight=False, markup=False)
+    return 0
+
+
+async def _ask(config: str | None, wanted: dict[str, object]) -> ToolResponse:
+    async with open_app(config) as app:
+        return await call_tool(app, "chat", wanted)

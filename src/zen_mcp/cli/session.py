@@ -1,0 +1,69 @@
+"""One tool call from the command line: the same registry, tools and threads as over MCP."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from zen_mcp.app import App, build
+from zen_mcp.config.load import load_config
+from zen_mcp.middleware.base import Middleware
+from zen_mcp.observability.logs import configure_logs
+from zen_mcp.types import Caller, ModelRequest, ModelResponse, ToolRequest, ToolResponse
+
+UNLIMITED_CHARACTERS = 10_000_000
+"""A terminal shows any length; nothing is paged there."""
+
+
+@asynccontextmanager
+async def open_app(
+    config: str | None, *, watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = ()
+) -> AsyncIterator[App]:
+    """The server's parts for one command; logs go to stderr from level WARNING on.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+    settings = load_config(Path(config) if config else None, environ=os.environ)
+    log = settings.server.log
+    configure_logs(log if log.file else log.model_copy(update={"level": "ERROR", "format": "console"}))
+    app = build(settings, environ=os.environ, model_watchers=watchers)
+    try:
+        yield app
+    finally:
+        with anyio.move_on_after(1, shield=True):
+            await app.aclose()
+
+
+async def call_tool(app: App, tool: str, arguments: Mapping[str, object]) -> ToolResponse:
+    """Call a tool as the local user.
+
+    Raises:
+        ZenError: a foreseen failure.
+    """
+    return await app.registry.call(
+        ToolRequest(
+            request_id=f"c-{secrets.token_hex(6)}",
+            tool=tool,
+            arguments={name: value for name, value in arguments.items() if value not in (None, [], "")},
+            caller=Caller(session_id="cli", client_name="zen-cli"),
+            max_characters=UNLIMITED_CHARACTERS,
+        )
+    )
+
+
+def prompt_from(words: Sequence[str]) -> str:
+    """The prompt from the command line; `-` or nothing reads standard input."""
+    text = " ".join(words)
+    return sys.stdin.read() if text in {"", "-"} else text
+
+
+def absolute(files: Sequence[str]) -> list[str]:
+    """Paths as a shell user means them: relative to where they stand."""
+    return [str(Path(file).expanduser().absolute()) for file in files]

@@ -1,0 +1,74 @@
+"""The variables that `${…}` may name: the real environment first, then the `.env` files beside the settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from zen_mcp.config.problems import Place, Problem
+
+REAL = "environment"
+_LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)")
+
+
+class Environment:
+    """Values by name, and where each came from. Prints no values.
+
+    Args:
+        real: the process's environment.
+        dotenvs: `.env` files and their values, lowest layer first.
+    """
+
+    def __init__(
+        self, real: Mapping[str, str], dotenvs: Sequence[tuple[str, Mapping[str, str]]] = ()
+    ) -> None:
+        values: dict[str, str] = {}
+        sources: dict[str, str] = {}
+        for file, found in (*dotenvs, (REAL, {name: value for name, value in real.items() if value})):
+            values.update(found)
+            sources.update(dict.fromkeys(found, file))
+        self._values = MappingProxyType(values)
+        self._sources = MappingProxyType(sources)
+
+    def get(self, name: str) -> str | None:
+        """The value; None when the variable is not set or empty."""
+        return self._values.get(name) or None
+
+    def source(self, name: str) -> str | None:
+        """ "environment", the path of a `.env` file, or None when the variable is not set or empty."""
+        return self._sources[name] if self.get(name) else None
+
+    def __repr__(self) -> str:
+        return f"Environment({len(self._values)} variables)"
+
+
+def read_dotenv(path: Path, layer: str, problems: list[Problem]) -> dict[str, str]:
+    """The variables of one `.env` file; faults are added to `problems` without the line's content."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as exc:
+        reason = "it is not UTF-8 text" if isinstance(exc, UnicodeDecodeError) else str(exc.strerror)
+        problems.append(Problem(Place(str(path), layer=layer), (), f"cannot be read: {reason}."))
+        return {}
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _LINE.fullmatch(stripped)
+        if match is None:
+            place = Place(str(path), number, layer)
+            problems.append(Problem(place, (), "this line is not NAME=value.", "Comments begin with '#'."))
+            continue
+        values[match["name"]] = _unquoted(match["value"])
+    return values
+
+
+def _unquoted(value: str) -> str:
+    if value[:1] in {"'", '"'}:
+        end = value.find(value[0], 1)
+        if end > 0:
+            return value[1:end]
+    return re.split(r"\s+#", value, maxsplit=1)[0].strip()

@@ -1,0 +1,1 @@
+"""Steps around a call, all of one shape."""

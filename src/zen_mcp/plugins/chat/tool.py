@@ -1,0 +1,79 @@
+"""Ask one model: a question, a second opinion, a discussion that goes on."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
+from zen_mcp.tools.context import answer_of
+from zen_mcp.tools.format import rest_note, summary_line
+from zen_mcp.tools.paging import head
+from zen_mcp.types import ThinkingEffort, ToolResponse
+
+
+class ChatParams(ToolParams):
+    """Ask another AI model: second opinion, brainstorming, explanation. For several models at once use consensus."""
+
+    prompt: str = Field(description="Question with all context; the model sees nothing else")
+    model: str = Field(default="auto", description="Name or alias (see listmodels)")
+    files: list[str] = Field(default=[], description="Absolute paths, sent whole")
+    images: list[str] = Field(default=[], description="Absolute paths or data URLs")
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
+    thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
+    continuation_id: str | None = Field(default=None, description="Continue the thread of an earlier answer")
+
+
+class ChatResult(ToolResult):
+    """One answer."""
+
+    text: str = ""
+    continuation_id: str = ""
+    model: str = ""
+    vendor: str = ""
+    answered_by: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_dollars: float | None = None
+    seconds: float = 0.0
+    next_offset: int | None = None
+    turn: int | None = None
+    notes: list[str] = Field(default=[])
+
+
+@tool(
+    result=ChatResult,
+    hints=ToolHints(title="Ask a model", always_load=True, shows_long_results=True, search_hint="second opinion"),
+)
+async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
+    """Ask one model and store the turn."""
+    model = context.catalog.require(params.model)
+    thread = await context.open_thread(params.continuation_id)
+    question = await context.question(params.prompt, files=params.files, images=params.images)
+    await context.progress(0, 1, f"asking {model.name}")
+    response = await context.ask(
+        thread,
+        question,
+        model=model,
+        system=context.prompts["system"],
+        temperature=params.temperature,
+        thinking=params.thinking,
+    )
+    numbers = await context.save(thread, question, [answer_of(response)])
+    shown = head(response.text, context.max_characters)
+    rest = rest_note(thread.id, numbers[-1], shown, len(response.text))
+    result = ChatResult(
+        text=shown.text,
+        continuation_id=thread.id,
+        model=response.model,
+        vendor=response.vendor,
+        answered_by=response.answered_by if response.answered_by != response.model else "",
+        input_tokens=response.usage.input_tokens if response.usage else None,
+        output_tokens=response.usage.output_tokens if response.usage else None,
+        cost_dollars=response.cost_dollars,
+        seconds=round(response.seconds, 2),
+        next_offset=shown.next_offset,
+        turn=numbers[-1] if shown.next_offset else None,
+        notes=[*response.notes, *rest],
+    )
+    footer = " · ".join([summary_line(response), f"continuation_id {thread.id}", *result.notes])
+    return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())

@@ -1,0 +1,140 @@
+"""A panel's outcomes as a result: conclusion first, every answer and every failure named, nothing said twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from zen_mcp.plugins.consensus.panel import Outcome
+from zen_mcp.tools import ToolResult
+from zen_mcp.tools.agreement import agreement_note
+from zen_mcp.tools.format import dollars, rest_note, summary_line
+from zen_mcp.tools.paging import Head, heads
+from zen_mcp.types import ToolResponse
+
+_OVERHEAD_CHARACTERS = 250
+"""Room kept per member for its heading and figures, in either form of the result."""
+
+
+class PanelAnswer(ToolResult):
+    """One member: what it answered, or why it did not."""
+
+    model: str = ""
+    status: str = ""
+    stance: str | None = None
+    vendor: str | None = None
+    answered_by: str | None = None
+    text: str | None = None
+    error: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_dollars: float | None = None
+    seconds: float = 0.0
+    rest: str | None = None
+
+
+class ConsensusResult(ToolResult):
+    """The whole round."""
+
+    summary: str = ""
+    answers: list[PanelAnswer] = Field(default=[])
+    total_tokens: int | None = None
+    total_cost_dollars: float | None = None
+    seconds: float = 0.0
+    continuation_id: str = ""
+
+
+def report(
+    outcomes: Sequence[Outcome],
+    *,
+    turns: Sequence[int | None],
+    thread_id: str,
+    quorum: int | None,
+    seconds: float,
+    limit: int,
+) -> ToolResponse:
+    """Put the outcomes into text and data, each at most about `limit` characters, each complete.
+
+    Args:
+        outcomes: one per member, in the panel's order.
+        turns: the stored turn of each outcome; None for those that did not answer.
+        thread_id: where the round is stored.
+        quorum: the quorum that was asked for.
+        seconds: wall time of the whole round.
+        limit: characters that the client shows whole.
+    """
+    room = max(limit - _OVERHEAD_CHARACTERS * len(outcomes), 1)
+    texts = [outcome.response.text if outcome.response else "" for outcome in outcomes]
+    shown = heads(texts, room)
+    answers = [
+        _answer(outcome, part, turn, thread_id) for outcome, part, turn in zip(outcomes, shown, turns, strict=True)
+    ]
+    responses = [outcome.response for outcome in outcomes if outcome.response]
+    costs = [response.cost_dollars for response in responses if response.cost_dollars is not None]
+    usages = [response.usage for response in responses if response.usage is not None]
+    result = ConsensusResult(
+        summary=_summary(outcomes, quorum),
+        answers=answers,
+        total_tokens=sum(usage.total_tokens for usage in usages) if usages else None,
+        total_cost_dollars=sum(costs) if len(costs) == len(responses) else None,
+        seconds=round(seconds, 2),
+        continuation_id=thread_id,
+    )
+    total = f"{seconds:.1f} s · {dollars(result.total_cost_dollars)} · continuation_id {thread_id}"
+    blocks = [f"{result.summary}\n[{total}]"]
+    blocks += [_block(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
+    return ToolResponse(text="\n\n".join(blocks), structured=result.to_json())
+
+
+def _summary(outcomes: Sequence[Outcome], quorum: int | None) -> str:
+    answered = [outcome.response.text for outcome in outcomes if outcome.response]
+    parts = [f"{len(answered)} of {len(outcomes)} answered."]
+    if quorum is not None and len(answered) < quorum:
+        parts.append(f"The quorum of {quorum} was not reached.")
+    missing = [outcome.member.label for outcome in outcomes if not outcome.response]
+    if missing:
+        parts.append(f"No answer from {', '.join(missing)}.")
+    parts.append(agreement_note(answered))
+    return " ".join(part for part in parts if part)
+
+
+def _answer(outcome: Outcome, shown: Head, turn: int | None, thread_id: str) -> PanelAnswer:
+    member, response = outcome.member, outcome.response
+    if response is None:
+        return PanelAnswer(
+            model=member.model.name,
+            status="failed" if outcome.error else "stopped",
+            stance=member.stance,
+            vendor=member.model.vendor,
+            error=_why(outcome),
+            seconds=round(outcome.seconds, 2),
+        )
+    rest = rest_note(thread_id, turn, shown, len(response.text)) if turn is not None else []
+    return PanelAnswer(
+        model=member.model.name,
+        status="answered",
+        stance=member.stance,
+        vendor=response.vendor,
+        answered_by=response.answered_by if response.answered_by not in member.model.name else None,
+        text=shown.text,
+        input_tokens=response.usage.input_tokens if response.usage else None,
+        output_tokens=response.usage.output_tokens if response.usage else None,
+        cost_dollars=response.cost_dollars,
+        seconds=round(response.seconds, 2),
+        rest="; ".join([*rest, *response.notes]) or None,
+    )
+
+
+def _why(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return "the wait ended before it answered (quorum reached or timeout_seconds passed)"
+    return f"{outcome.error.kind}: {outcome.error}"
+
+
+def _block(outcome: Outcome, answer: PanelAnswer) -> str:
+    if outcome.response is None:
+        return f"## {outcome.member.label}: no answer after {outcome.seconds:.1f} s\n{answer.error}"
+    side = f" · {answer.stance}" if answer.stance else ""
+    rest = f"\n[{answer.rest}]" if answer.rest else ""
+    return f"## {summary_line(outcome.response)}{side}\n{answer.text}{rest}"

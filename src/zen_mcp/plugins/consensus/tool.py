@@ -1,0 +1,109 @@
+"""Ask several models the same question at once, and compare."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import Field, model_validator
+
+from zen_mcp.errors import InvalidArguments, PanelFailed
+from zen_mcp.plugins.consensus.panel import Ask, Member, Outcome, Stance, ask_panel
+from zen_mcp.plugins.consensus.report import ConsensusResult, report
+from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
+from zen_mcp.tools.context import answer_of
+from zen_mcp.types import ThinkingEffort, ToolResponse
+
+LARGEST_PANEL = 16
+
+
+class MemberParams(ToolParams):
+    """A model with a side to take."""
+
+    model: str
+    stance: Stance | None = None
+    stance_prompt: str | None = None
+
+
+class ConsensusParams(ToolParams):
+    """Ask several AI models at once, independently, and compare: decisions, reviews, hard questions.
+
+    For one model use chat.
+    """
+
+    prompt: str = Field(description="Question with all context, neutrally put")
+    models: list[str | MemberParams] = Field(default=[], description="2-16; default: the configured panel")
+    files: list[str] = Field(default=[], description="Absolute paths")
+    images: list[str] = Field(default=[])
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    thinking: ThinkingEffort | None = None
+    quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
+    timeout_seconds: float | None = Field(default=None, gt=0, description="Return what is there by then")
+    continuation_id: str | None = None
+
+    @model_validator(mode="after")
+    def _panel_of_a_sensible_size(self) -> ConsensusParams:
+        if len(self.models) > LARGEST_PANEL:
+            raise ValueError(f"'models' has {len(self.models)} members; at most {LARGEST_PANEL} are asked at once")
+        return self
+
+
+@tool(
+    result=ConsensusResult,
+    hints=ToolHints(title="Ask a panel", always_load=True, shows_long_results=True, search_hint="panel of models"),
+)
+async def consensus(params: ConsensusParams, context: ToolContext) -> ToolResponse:
+    """Ask the panel and store the round."""
+    started = time.perf_counter()
+    members = _members(params, context)
+    thread = await context.open_thread(params.continuation_id)
+    question = await context.question(params.prompt, files=params.files, images=params.images)
+    await context.progress(0, len(members), f"asking {', '.join(member.label for member in members)}")
+    ask = Ask(
+        thread=thread,
+        question=question,
+        prompts=context.prompts,
+        temperature=params.temperature,
+        thinking=params.thinking,
+        quorum=params.quorum,
+        timeout_seconds=params.timeout_seconds or context.settings.panel_timeout_seconds,
+    )
+    outcomes = await ask_panel(members, ask, context)
+    answered = [outcome for outcome in outcomes if outcome.response is not None]
+    if not answered:
+        raise PanelFailed(f"None of the {len(members)} models answered.", " ".join(_reason(o) for o in outcomes))
+    answers = [answer_of(o.response, stance=o.member.stance) for o in answered if o.response is not None]
+    numbers = await context.save(thread, question, answers)
+    turns = dict(zip((id(outcome) for outcome in answered), numbers[1:], strict=True))
+    return report(
+        outcomes,
+        turns=[turns.get(id(outcome)) for outcome in outcomes],
+        thread_id=thread.id,
+        quorum=params.quorum,
+        seconds=time.perf_counter() - started,
+        limit=context.max_characters,
+    )
+
+
+def _members(params: ConsensusParams, context: ToolContext) -> tuple[Member, ...]:
+    """Who is asked. Unknown names and doubles are refused before anything is paid."""
+    if not params.models:
+        return tuple(Member(model=model) for model in context.catalog.default_panel())
+    asked = [MemberParams(model=entry) if isinstance(entry, str) else entry for entry in params.models]
+    members = tuple(
+        Member(model=context.catalog.resolve(m.model), stance=m.stance, stance_prompt=m.stance_prompt) for m in asked
+    )
+    seen: set[tuple[str, Stance | None]] = set()
+    for member in members:
+        if (member.model.name, member.stance) in seen:
+            raise InvalidArguments(
+                f"'{member.label}' is on the panel twice.",
+                "Name each model once, or give the two different stances (for, against, neutral).",
+            )
+        seen.add((member.model.name, member.stance))
+    return members
+
+
+def _reason(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return f"{outcome.member.label}: stopped after {outcome.seconds:.1f} s by timeout_seconds."
+    return f"{outcome.member.label}: {outcome.error}"

@@ -1,0 +1,36 @@
+"""Which server this is."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version as installed_version
+
+from zen_mcp import __version__
+from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
+from zen_mcp.types import ToolResponse
+
+
+class VersionParams(ToolParams):
+    """Version of this server."""
+
+
+class VersionResult(ToolResult):
+    """Versions of the server and of what it stands on."""
+
+    zen: str = ""
+    python: str = ""
+    litellm: str = ""
+    mcp: str = ""
+
+
+@tool(result=VersionResult, hints=ToolHints(title="Version", open_world=False))
+async def version(params: VersionParams, context: ToolContext) -> ToolResponse:
+    """Tell the versions."""
+    result = VersionResult(
+        zen=__version__,
+        python=platform.python_version(),
+        litellm=installed_version("litellm"),
+        mcp=installed_version("mcp"),
+    )
+    text = f"zen-mcp-server {result.zen} · Python {result.python} · litellm {result.litellm} · mcp {result.mcp}"
+    return ToolResponse(text=text, structured=result.to_json())

@@ -1,0 +1,1 @@
+"""How models are reached: LiteLLM for every vendor, child processes for the local panel."""

@@ -1,0 +1,51 @@
+"""How tools are shown to clients: what `tools/list` says, as plain JSON."""
+
+from __future__ import annotations
+
+from zen_mcp.server.clients import CLAUDE_RESULT_CHARACTERS
+from zen_mcp.tools.base import BaseTool, ToolProtocol
+from zen_mcp.types import JSONObject
+
+# Cut at 4,096 characters by Claude and never shown by some clients: nothing that a tool needs may stand only here.
+INSTRUCTIONS = (
+    "Ask other AI models: chat asks one, consensus asks several at once and compares. Every answer has a "
+    "continuation_id; pass it on to go on in the same thread, with any tool. listmodels shows what can be asked."
+)
+
+
+def describe(tool: ToolProtocol) -> JSONObject:
+    """One entry of `tools/list`. A tool that is no `BaseTool` has just name, description and schema."""
+    entry: JSONObject = {
+        "name": tool.name,
+        "description": tool.description,
+        "inputSchema": tool.get_schema(),
+    }
+    if not isinstance(tool, BaseTool):
+        return entry
+    output = tool.get_output_schema()
+    if output is not None:
+        entry["outputSchema"] = output
+    annotations: JSONObject = {}
+    if tool.hints.title:
+        entry["title"] = tool.hints.title
+    if tool.hints.read_only:
+        annotations["readOnlyHint"] = True
+    if not tool.hints.open_world:
+        annotations["openWorldHint"] = False
+    if annotations:
+        entry["annotations"] = annotations
+    meta = _meta(tool)
+    if meta:
+        entry["_meta"] = meta
+    return entry
+
+
+def _meta(tool: BaseTool[object]) -> JSONObject:  # pyright: ignore[reportInvalidTypeArguments]
+    meta: JSONObject = {}
+    if tool.hints.always_load:
+        meta["anthropic/alwaysLoad"] = True
+    if tool.hints.search_hint:
+        meta["anthropic/searchHint"] = tool.hints.search_hint
+    if tool.hints.shows_long_results:
+        meta["anthropic/maxResultSizeChars"] = CLAUDE_RESULT_CHARACTERS
+    return meta

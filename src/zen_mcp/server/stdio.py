@@ -1,0 +1,129 @@
+"""`zen serve` on standard input and output, from the moment the heavy imports are done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server.subscriptions import ToolsListChanged
+
+from zen_mcp.app import App, build
+from zen_mcp.config.load import load_config
+from zen_mcp.errors import ZenError
+from zen_mcp.observability.logs import configure_logs
+from zen_mcp.server.arguments import ServeArguments
+from zen_mcp.server.mcp import McpDoor
+from zen_mcp.server.prelude import Handover
+from zen_mcp.server.snapshot import record_snapshot, snapshot_sources
+from zen_mcp.server.snapshot_file import Snapshot, forget_snapshot, store_snapshot
+from zen_mcp.server.transport import Connection, EraSession
+from zen_mcp.server.wire import Wire
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("zen_mcp")
+
+_GRACE_SECONDS = 0.5
+"""How long open requests may still take after the client has closed its side."""
+_CLOSE_SECONDS = 0.4
+
+Lines = queue.SimpleQueue[bytes | None]
+
+
+def run(arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> int:
+    """Serve until the client leaves or a signal comes; the exit code."""
+    try:
+        parsed = ServeArguments.parse(arguments)
+        config = load_config(parsed.config, environ=os.environ)
+        configure_logs(config.server.log)
+        app = build(config, environ=os.environ)
+    except ZenError as exc:
+        sys.stderr.write(f"zen serve: {exc}\n")
+        return 2
+    anyio.run(partial(_serve, app, arguments, wire, lines, handover))
+    return 0
+
+
+async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> None:
+    door = McpDoor(app.registry, heartbeat_seconds=app.config.server.heartbeat_seconds, session_id="stdio")
+    async with anyio.create_task_group() as group:
+        connection = Connection(wire, handover, partial(_open_session, group, door))
+        group.start_soon(_stop_on_signal, group.cancel_scope)
+        group.start_soon(_warm_up, app, door, connection, arguments, handover.snapshot_used)
+        async with _incoming(wire, lines) as incoming:
+            for line in handover.replay:
+                await connection.receive(line)
+            async for line in incoming:
+                await connection.receive(line)
+        with anyio.move_on_after(_GRACE_SECONDS):
+            await connection.wait_idle()
+        connection.end()
+        group.cancel_scope.cancel()
+    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+        await app.aclose()
+
+
+def _open_session(group: TaskGroup, door: McpDoor, session: EraSession) -> None:
+    group.start_soon(partial(door.server.run, session.incoming, session, door.options))
+
+
+@asynccontextmanager
+async def _incoming(wire: Wire, lines: Lines) -> AsyncIterator[MemoryObjectReceiveStream[bytes]]:
+    """The client's lines on the event loop, those that waited first; ends when the client closes its side."""
+    send: MemoryObjectSendStream[bytes]
+    send, receive = anyio.create_memory_object_stream[bytes](float("inf"))
+    loop = asyncio.get_running_loop()
+
+    def take(line: bytes | None) -> None:
+        if line is None:
+            send.close()
+            return
+        with suppress(anyio.BrokenResourceError):
+            send.send_nowait(line)
+
+    def from_thread(line: bytes | None) -> None:
+        # The loop is closed when the server is stopping; the line has no reader then.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(take, line)
+
+    wire.divert(from_thread)
+    while not lines.empty():
+        take(lines.get_nowait())
+    async with receive:
+        yield receive
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    """End the server on SIGTERM or SIGINT. Windows has no such signals for a child; its pipe is closed instead."""
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _warm_up(
+    app: App, door: McpDoor, connection: Connection, arguments: list[str], used: Snapshot | None
+) -> None:
+    """What is done behind the first answers: import litellm, and keep the snapshot true."""
+    await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
+    if not app.config.server.prelude:
+        forget_snapshot(arguments, os.environ)
+        return
+    live = await record_snapshot(door)
+    try:
+        store_snapshot(live, arguments, os.environ, snapshot_sources(app.config))
+    except OSError as exc:
+        _log.warning("snapshot_not_written", reason=str(exc))
+    if used is not None and used.to_json() != live.to_json():
+        await door.events.publish(ToolsListChanged())
+        await connection.tell_tools_changed()

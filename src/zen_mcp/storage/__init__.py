@@ -1,0 +1,1 @@
+"""What is remembered: one SQL code path over SQLite."""

@@ -1,0 +1,1 @@
+"""Schema changes, numbered, applied once each in order."""

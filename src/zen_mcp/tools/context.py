@@ -1,0 +1,201 @@
+"""What a tool reaches the world with, for one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zen_mcp.catalog import Catalog, Model
+from zen_mcp.conversations import (
+    Answer,
+    Conversations,
+    Question,
+    Thread,
+    ThreadSummary,
+    estimate_tokens,
+    history,
+)
+from zen_mcp.errors import InvalidArguments, PromptTooLong
+from zen_mcp.gateway import Gateway
+from zen_mcp.tools.files import read_files, read_images
+from zen_mcp.tools.prompts import load_prompts
+from zen_mcp.types import Caller, Message, ModelRequest, ModelResponse, ThinkingEffort, ToolRequest
+
+__all__ = ["Model", "Thread", "ToolContext", "ToolServices", "ToolSettings", "answer_of"]
+
+UNKNOWN_WINDOW_TOKENS = 128_000
+"""The context window assumed where neither models.yaml nor LiteLLM's map states one."""
+LARGEST_RESERVED_ANSWER_TOKENS = 8_192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettings:
+    """The settings that tools obey; server.yaml documents each."""
+
+    max_result_characters: int = 7_500
+    max_prompt_characters: int = 2_000_000
+    max_file_bytes: int = 1_048_576
+    allow_secret_files: bool = False
+    roots: tuple[Path, ...] = ()
+    panel_timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolServices:
+    """What every call shares: the catalog, the gateway, the threads, the settings."""
+
+    catalog: Catalog
+    gateway: Gateway
+    conversations: Conversations
+    settings: ToolSettings
+
+
+class ToolContext:
+    """One call's view of the world.
+
+    Args:
+        request: the call.
+        services: what all calls share.
+        folder: where the tool's `prompt.md` lies; None for a tool without one.
+    """
+
+    def __init__(self, request: ToolRequest, services: ToolServices, *, folder: Path | None = None) -> None:
+        self.request = request
+        self.services = services
+        self._folder = folder
+
+    @property
+    def request_id(self) -> str:
+        """The call's id, on every log line and in every error."""
+        return self.request.request_id
+
+    @property
+    def user_id(self) -> str:
+        """Who owns the threads of this call."""
+        return self.request.caller.user_id
+
+    @property
+    def session_id(self) -> str | None:
+        """The connection this call came in on."""
+        return self.request.caller.session_id
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks."""
+        return self.request.caller
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models that exist."""
+        return self.services.catalog
+
+    @property
+    def settings(self) -> ToolSettings:
+        """What server.yaml says of tools."""
+        return self.services.settings
+
+    @property
+    def max_characters(self) -> int:
+        """How long a result may be to reach the model behind this client whole."""
+        return self.request.max_characters or self.settings.max_result_characters
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """The headed parts of the tool's `prompt.md`."""
+        return load_prompts(self._folder) if self._folder else {}
+
+    async def progress(self, done: float, total: float | None, message: str) -> None:
+        """Tell whoever watches: so many of so many, and one line of text."""
+        await self.request.progress(done, total, message)
+
+    async def open_thread(self, continuation_id: str | None) -> Thread:
+        """The caller's thread of that id, or a new one.
+
+        Raises:
+            UnknownThread: no such thread, not the caller's, or expired.
+        """
+        return await self.services.conversations.open(continuation_id, user_id=self.user_id)
+
+    async def question(self, prompt: str, *, files: Sequence[str] = (), images: Sequence[str] = ()) -> Question:
+        """A prompt with its files and images read.
+
+        Raises:
+            InvalidArguments: an empty prompt, or one past the server's limit.
+            FileRefused: names every file that cannot be sent, and why.
+        """
+        if not prompt.strip():
+            raise InvalidArguments("'prompt' is empty.", "Say what the model should answer.")
+        limit = self.settings.max_prompt_characters
+        if len(prompt) > limit:
+            raise InvalidArguments(
+                f"'prompt' has {len(prompt):,} characters; at most {limit:,} are taken.",
+                "Shorten it, or name files in 'files' instead of pasting them.",
+            )
+        contents = await read_files(
+            files,
+            roots=self.settings.roots,
+            max_file_bytes=self.settings.max_file_bytes,
+            allow_secret_files=self.settings.allow_secret_files,
+        )
+        pictures = await read_images(images, roots=self.settings.roots)
+        return Question(text=prompt, tool=self.request.tool, files=contents, images=pictures)
+
+    async def ask(
+        self,
+        thread: Thread,
+        question: Question,
+        *,
+        model: Model,
+        system: str,
+        temperature: float | None = None,
+        thinking: ThinkingEffort | None = None,
+        timeout_seconds: float | None = None,
+    ) -> ModelResponse:
+        """Ask one model, with the thread's history before the question.
+
+        Raises:
+            PromptTooLong: the question alone does not fit the model's context window.
+            ZenError: whatever kept the model from answering.
+        """
+        window = model.context_window or UNKNOWN_WINDOW_TOKENS
+        reserved = min(model.max_output or LARGEST_RESERVED_ANSWER_TOKENS, LARGEST_RESERVED_ANSWER_TOKENS, window // 4)
+        past = history(thread, question, model=model.name, budget_tokens=window - reserved - estimate_tokens(system))
+        if past.over_budget:
+            raise PromptTooLong(
+                f"The prompt has about {past.tokens:,} tokens; '{model.name}' takes {window:,}.",
+                "Shorten it, name fewer files, or choose a model with a longer context (listmodels shows them).",
+            )
+        return await self.services.gateway.ask(
+            ModelRequest(
+                request_id=self.request_id,
+                model=model.name,
+                messages=(Message(role="system", text=system), *past.messages),
+                tool=self.request.tool,
+                caller=self.caller,
+                temperature=temperature,
+                thinking=thinking,
+                timeout_seconds=timeout_seconds,
+            )
+        )
+
+    async def list_threads(self) -> tuple[ThreadSummary, ...]:
+        """The caller's threads, the last used first."""
+        return await self.services.conversations.list(user_id=self.user_id)
+
+    async def save(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> tuple[int, ...]:
+        """Store the question and its answers as turns of the thread; the numbers of the stored turns, in order."""
+        return await self.services.conversations.append(thread, question, answers)
+
+
+def answer_of(response: ModelResponse, *, stance: str | None = None) -> Answer:
+    """A model's response as a turn to store."""
+    return Answer(
+        text=response.text,
+        model=response.model,
+        vendor=response.vendor,
+        stance=stance,
+        usage=response.usage,
+        cost_dollars=response.cost_dollars,
+        seconds=response.seconds,
+    )

@@ -1,0 +1,44 @@
+"""The words in which results tell tokens, dollars, seconds and where the rest is."""
+
+from __future__ import annotations
+
+from zen_mcp.tools.paging import Head
+from zen_mcp.types import ModelResponse, Usage
+
+
+def dollars(amount: float | None) -> str:
+    """`$0.0042`, `$0` for nothing, `cost unknown` for no known price."""
+    if amount is None:
+        return "cost unknown"
+    if amount == 0:
+        return "$0"
+    return f"${amount:.2f}" if amount >= 1 else f"${amount:.2g}" if amount < 0.001 else f"${amount:.4f}"
+
+
+def tokens(usage: Usage | None) -> str:
+    """`310+42 tokens` (input+output), or that the upstream did not say."""
+    return f"{usage.input_tokens:,}+{usage.output_tokens:,} tokens" if usage else "tokens unknown"
+
+
+def summary_line(response: ModelResponse) -> str:
+    """`opus (anthropic) · 1.2 s · 310+42 tokens · $0.0042`."""
+    other = f", answered by {response.answered_by}" if _other_name(response) else ""
+    return (
+        f"{response.model} ({response.vendor}{other}) · {response.seconds:.1f} s · "
+        f"{tokens(response.usage)} · {dollars(response.cost_dollars)}"
+    )
+
+
+def rest_note(thread_id: str, turn: int, shown: Head, length: int) -> list[str]:
+    """How to get the rest of a cut answer; nothing for a whole one."""
+    if shown.next_offset is None:
+        return []
+    left = length - shown.next_offset
+    return [
+        f"{left:,} more characters: threads(continuation_id='{thread_id}', turn={turn}, offset={shown.next_offset})"
+    ]
+
+
+def _other_name(response: ModelResponse) -> bool:
+    """Whether the upstream called itself something that the asked name does not already say."""
+    return bool(response.answered_by) and response.answered_by not in response.model
