@@ -14,7 +14,7 @@ help:  ## list the targets
 setup: $(STAMP)  ## make .venv from the locked requirements
 
 $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml scripts/bootstrap.py
-	@python3.11 scripts/bootstrap.py 2>/dev/null || python3 scripts/bootstrap.py
+	@$$(command -v python3.11 || command -v python3) scripts/bootstrap.py
 
 demo: setup  ## a panel of local models answers, through the MCP server
 	@$(PY) examples/demo.py

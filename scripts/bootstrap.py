@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -56,8 +57,6 @@ def main() -> int:
 
 
 def _environment() -> dict[str, str]:
-    import os  # noqa: PLC0415 - only here
-
     environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return environment

@@ -1,0 +1,156 @@
+"""The settings as data: what may stand in server.yaml, and the whole of what was loaded.
+
+The field descriptions are product text: `zen config schema` and docs/configuration.md show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BeforeValidator, Field
+from typing_extensions import Annotated
+
+from zen_mcp.config.environment import Environment
+from zen_mcp.config.limit_schema import LimitsFile
+from zen_mcp.config.model_schema import ModelSettings, ModelsFile
+from zen_mcp.config.problems import Place
+from zen_mcp.config.provider_schema import ProvidersFile
+from zen_mcp.config.values import Count, Flag, Names, Seconds, Settings, Version
+
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),  # pyright: ignore[reportUnknownLambdaType, reportUnknownMemberType]
+]
+
+AUTO_MODELS = (
+    "opus",
+    "gpt",
+    "gemini",
+    "grok",
+    "deepseek",
+    "mistral",
+    "kimi",
+    "glm",
+    "groq",
+    "openrouter",
+    "vertex",
+    "azure",
+    "bedrock",
+)
+"""One flagship per vendor, in the order in which `auto` looks for one that can be asked."""
+
+
+class LogSettings(Settings):
+    """What is logged, and where."""
+
+    level: LogLevel = Field(default="INFO", description="The least important level that is written.")
+    format: Literal["json", "console"] = Field(default="json", description="One JSON object per line, or text.")
+    file: Path | None = Field(default=None, description="A file that rotates; without it, stderr.")
+
+
+class LocalSettings(Settings):
+    """The models that run on this machine."""
+
+    idle_seconds: Seconds = Field(default=900.0, description="A model unused for this long is stopped.")
+    threads: Count | None = Field(default=None, description="CPU threads per model; without it, chosen by cores.")
+    context_window: Count = Field(default=4096, description="Tokens of context that a model is started with.")
+
+
+class ServerSettings(Settings):
+    """server.yaml: how the server behaves."""
+
+    version: Version = Field(default="1.0", description="The version of this file's format.")
+    default_model: str = Field(
+        default="auto", min_length=1, description="The model that answers when none is named; `auto` chooses."
+    )
+    default_panel: Names = Field(default=(), description="The models a consensus asks; empty: chosen.")
+    auto_models: Names = Field(
+        default=AUTO_MODELS, description="Where `auto` looks, in this order, for a model that can be asked."
+    )
+    default_timeout_seconds: Seconds = Field(
+        default=180.0, description="The deadline of one model request, retries included."
+    )
+    panel_timeout_seconds: Seconds | None = Field(
+        default=None, description="The deadline of a whole consensus; without it, the models' own deadlines."
+    )
+    heartbeat_seconds: Seconds = Field(default=15.0, description="Seconds between progress messages of a call.")
+    max_result_characters: Annotated[int, Field(ge=500)] = Field(
+        default=7500, description="A longer answer is given in pages."
+    )
+    roots: tuple[Path, ...] = Field(
+        default=(), description="Folders whose files may be read; empty: the working directory."
+    )
+    allow_secret_files: Flag = Field(
+        default=False, description="Whether `.env`, key files and the like may be sent to models."
+    )
+    max_file_bytes: Count = Field(default=1_048_576, description="A larger file is refused.")
+    max_prompt_characters: Count = Field(default=2_000_000, description="A longer prompt is refused.")
+    state_dir: Path | None = Field(
+        default=None, description="The folder of the database; without it, the user's state folder."
+    )
+    thread_retention_days: Count = Field(default=30, description="Threads untouched for this long are deleted.")
+    log: LogSettings = Field(default=LogSettings(), description="Logs.")
+    disabled_tools: Names = Field(default=(), description="Tools that are not offered.")
+    tools: Names = Field(default=("core",), description="A profile (`core`, `full`) or the names of tools.")
+    plugin_folders: tuple[Path, ...] = Field(
+        default=(), description="Folders of your own tools; their code runs with the server's rights."
+    )
+    allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
+    deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
+    prelude: Flag = Field(default=True, description="Answer the handshake from a stored snapshot.")
+    local: LocalSettings = Field(default=LocalSettings(), description="The local models.")
+
+
+FILES: Mapping[str, type[Settings]] = {
+    "models": ModelsFile,
+    "providers": ProvidersFile,
+    "limits": LimitsFile,
+    "server": ServerSettings,
+}
+"""The settings files by name without `.yaml`, and what each may hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredModel:
+    """One entry of models.yaml after all layers, with what the catalog must know besides.
+
+    Attributes:
+        place: where the entry was first written; its layer says by whom.
+        user_place: where somebody other than us wrote it or changed it; None for ours untouched.
+        missing: fields that are empty because a variable is not set, and the variables to choose from.
+        key_variables: the variables that `api_key` names.
+        address_from_project: the working directory's own `.zen` folder says where requests go.
+        key_from_project: that same folder says which key is sent.
+    """
+
+    settings: ModelSettings
+    place: Place
+    user_place: Place | None = None
+    missing: Mapping[str, tuple[str, ...]]
+    key_variables: tuple[str, ...] = ()
+    address_from_project: bool = False
+    key_from_project: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All settings of all layers, checked; nothing changes it.
+
+    Attributes:
+        environment: the variables that `${…}` may name, and where each came from.
+        files: the files that were read, lowest layer first.
+        folders: every settings folder looked at as (layer, path), lowest first.
+        cache_directory: where what can be made again is kept.
+    """
+
+    server: ServerSettings
+    providers: ProvidersFile
+    limits: LimitsFile
+    models: Mapping[str, ConfiguredModel]
+    environment: Environment
+    files: tuple[Path, ...]
+    folders: tuple[tuple[str, Path], ...]
+    cache_directory: Path
