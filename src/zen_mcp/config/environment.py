@@ -9,7 +9,8 @@ from types import MappingProxyType
 
 from zen_mcp.config.problems import Place, Problem
 
-REAL = "environment"
+REAL = "real"
+"""The layer of the process's own environment."""
 _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)")
 
 
@@ -18,17 +19,16 @@ class Environment:
 
     Args:
         real: the process's environment.
-        dotenvs: `.env` files and their values, lowest layer first.
+        dotenvs: `.env` files as (layer, path, values), lowest layer first.
     """
 
-    def __init__(
-        self, real: Mapping[str, str], dotenvs: Sequence[tuple[str, Mapping[str, str]]] = ()
-    ) -> None:
+    def __init__(self, real: Mapping[str, str], dotenvs: Sequence[tuple[str, str, Mapping[str, str]]] = ()) -> None:
         values: dict[str, str] = {}
-        sources: dict[str, str] = {}
-        for file, found in (*dotenvs, (REAL, {name: value for name, value in real.items() if value})):
+        sources: dict[str, tuple[str, str]] = {}
+        set_ones = {name: value for name, value in real.items() if value}
+        for layer, file, found in (*dotenvs, (REAL, "environment", set_ones)):
             values.update(found)
-            sources.update(dict.fromkeys(found, file))
+            sources.update(dict.fromkeys(found, (layer, file)))
         self._values = MappingProxyType(values)
         self._sources = MappingProxyType(sources)
 
@@ -37,8 +37,12 @@ class Environment:
         return self._values.get(name) or None
 
     def source(self, name: str) -> str | None:
-        """ "environment", the path of a `.env` file, or None when the variable is not set or empty."""
-        return self._sources[name] if self.get(name) else None
+        """Its origin: "environment", the path of a `.env` file, or None when the variable is not set or empty."""
+        return self._sources[name][1] if self.get(name) else None
+
+    def layer(self, name: str) -> str | None:
+        """The layer of the `.env` file it came from, `REAL` for the process's own, None when it is not set."""
+        return self._sources[name][0] if self.get(name) else None
 
     def __repr__(self) -> str:
         return f"Environment({len(self._values)} variables)"

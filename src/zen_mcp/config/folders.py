@@ -3,7 +3,7 @@
 The start-up path runs this module before the first answer, within some 75 ms; pathlib alone costs 5 to 15 of them.
 The folders are the same as those of `platformdirs` for the application name "zen-mcp" without an author.
 """
-# ruff: noqa: PTH - pathlib costs start-up time, see above
+# ruff: noqa: PTH100, PTH109, PTH111, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ def state_path(environ: Mapping[str, str], *, platform: str = sys.platform) -> s
     """The folder of the database and what else must survive; `ZEN_STATE_DIR` wins."""
     if environ.get("ZEN_STATE_DIR"):
         return _absolute(environ["ZEN_STATE_DIR"], os.getcwd(), environ)
-    return _folder(
-        environ, platform, "XDG_STATE_HOME", (".local", "state"), ("Library", "Application Support")
-    )
+    return _folder(environ, platform, "XDG_STATE_HOME", (".local", "state"), ("Library", "Application Support"))
 
 
 def cache_path(environ: Mapping[str, str], *, platform: str = sys.platform) -> str:
@@ -103,9 +101,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(cache_path(environ))
 
 
-def _folder(
-    environ: Mapping[str, str], platform: str, xdg: str, unix: tuple[str, ...], mac: tuple[str, ...]
-) -> str:
+def _folder(environ: Mapping[str, str], platform: str, xdg: str, unix: tuple[str, ...], mac: tuple[str, ...]) -> str:
     if platform == "win32":
         local = environ.get("LOCALAPPDATA") or ntpath.join(_home(environ, platform), "AppData", "Local")
         return ntpath.join(local, APPLICATION)

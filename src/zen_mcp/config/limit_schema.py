@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from zen_mcp.config.values import Count, Dollars, Entries, Settings, Version
 
@@ -30,11 +30,9 @@ class Limit(Settings):
 class RateLimits(Settings):
     """Limits by what they hold for."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
-    everything: Limit = Field(default=Limit(), alias="global", description="All calls together.")
+    everything: Limit = Field(default_factory=Limit, alias="global", description="All calls together.")
     per_tool: Entries[Limit] = Field(default={}, validate_default=True, description="Each named tool.")
-    per_user: Limit = Field(default=Limit(), description="Each caller.")
+    per_user: Limit = Field(default_factory=Limit, description="Each caller.")
     per_model: Entries[Limit] = Field(default={}, validate_default=True, description="Each named model.")
 
 
@@ -42,4 +40,4 @@ class LimitsFile(Settings):
     """limits.yaml: rate limits."""
 
     version: Version = Field(default="1.0", description="The version of this file's format.")
-    rate_limits: RateLimits = Field(default=RateLimits(), description="Limits by what they hold for.")
+    rate_limits: RateLimits = Field(default_factory=RateLimits, description="Limits by what they hold for.")

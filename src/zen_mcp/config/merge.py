@@ -19,9 +19,7 @@ def merge(lower: Source, upper: Source) -> None:
         lower.places.setdefault((), upper.places[()])
 
 
-def _merge(
-    below: dict[str, object], above: dict[str, object], key: KeyPath, lower: Source, upper: Source
-) -> None:
+def _merge(below: dict[str, object], above: dict[str, object], key: KeyPath, lower: Source, upper: Source) -> None:
     for name, value in above.items():
         path = (*key, name)
         if value is None:

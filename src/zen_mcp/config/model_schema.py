@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from zen_mcp.config.values import Count, Dollars, Entries, Flag, Names, Seconds, Settings, Version
+from zen_mcp.config.values import Count, Dollars, Entries, Flag, Names, Seconds, Settings, Version, Word
 
 CLOUD_FIELDS = ("base_url", "api_version", "vertex_project", "vertex_location", "aws_region_name")
 """Where a request goes, as far as an entry says so; a variable missing here makes the model unavailable."""
@@ -34,7 +34,7 @@ class ModelSettings(Settings):
     provider: str | None = Field(
         default=None,
         min_length=1,
-        description="The vendor: `openai`, `anthropic`, `gemini`, … or `custom`, `ollama`, `lm_studio`, `vllm`, `local`.",
+        description="The vendor: `openai`, `anthropic`, … or `custom`, `ollama`, `lm_studio`, `vllm`, `local`.",
     )
     aliases: Names = Field(default=(), description="Other names for it.")
     litellm_model: str | None = Field(
@@ -49,7 +49,7 @@ class ModelSettings(Settings):
     cached_input_cost_per_token: Dollars | None = Field(
         default=None, description="Dollars per token that the vendor had cached."
     )
-    capabilities: CapabilitySettings = Field(default=CapabilitySettings(), description="What it can do.")
+    capabilities: CapabilitySettings = Field(default_factory=CapabilitySettings, description="What it can do.")
     description: str = Field(default="", description="One line for people who choose.")
     timeout_seconds: Seconds | None = Field(
         default=None, description="Its deadline; without it, `default_timeout_seconds` of server.yaml."
@@ -57,10 +57,10 @@ class ModelSettings(Settings):
     weights: str | None = Field(
         default=None, min_length=1, description="A local model's packaged weights, or the path of a GGUF file."
     )
-    api_version: str | None = Field(default=None, description="Azure's API version.")
-    vertex_project: str | None = Field(default=None, description="The Google Cloud project of Vertex AI.")
-    vertex_location: str | None = Field(default=None, description="The Google Cloud region of Vertex AI.")
-    aws_region_name: str | None = Field(default=None, description="The AWS region of Bedrock.")
+    api_version: Word | None = Field(default=None, description="Azure's API version.")
+    vertex_project: Word | None = Field(default=None, description="The Google Cloud project of Vertex AI.")
+    vertex_location: Word | None = Field(default=None, description="The Google Cloud region of Vertex AI.")
+    aws_region_name: Word | None = Field(default=None, description="The AWS region of Bedrock.")
     extra: Entries[str] = Field(default={}, validate_default=True, description="Further settings for LiteLLM.")
 
     @field_validator("extra")
@@ -79,6 +79,4 @@ class ModelsFile(Settings):
     """models.yaml: the models by name. Null removes one that a lower layer brought."""
 
     version: Version = Field(default="1.0", description="The version of this file's format.")
-    models: Entries[ModelSettings | None] = Field(
-        default={}, validate_default=True, description="The models by name."
-    )
+    models: Entries[ModelSettings | None] = Field(default={}, validate_default=True, description="The models by name.")

@@ -27,4 +27,4 @@ class ProvidersFile(Settings):
     """providers.yaml: weights and fallbacks."""
 
     version: Version = Field(default="1.0", description="The version of this file's format.")
-    providers: Routing = Field(default=Routing(), description="Who answers, and who steps in.")
+    providers: Routing = Field(default_factory=Routing, description="Who answers, and who steps in.")

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
-from typing_extensions import Annotated
 
 from zen_mcp.config.environment import Environment
 from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.model_schema import ModelSettings, ModelsFile
-from zen_mcp.config.problems import Place
+from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.provider_schema import ProvidersFile
 from zen_mcp.config.values import Count, Flag, Names, Seconds, Settings, Version
 
@@ -92,7 +91,7 @@ class ServerSettings(Settings):
         default=None, description="The folder of the database; without it, the user's state folder."
     )
     thread_retention_days: Count = Field(default=30, description="Threads untouched for this long are deleted.")
-    log: LogSettings = Field(default=LogSettings(), description="Logs.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
     disabled_tools: Names = Field(default=(), description="Tools that are not offered.")
     tools: Names = Field(default=("core",), description="A profile (`core`, `full`) or the names of tools.")
     plugin_folders: tuple[Path, ...] = Field(
@@ -101,7 +100,7 @@ class ServerSettings(Settings):
     allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
     prelude: Flag = Field(default=True, description="Answer the handshake from a stored snapshot.")
-    local: LocalSettings = Field(default=LocalSettings(), description="The local models.")
+    local: LocalSettings = Field(default_factory=LocalSettings, description="The local models.")
 
 
 FILES: Mapping[str, type[Settings]] = {
@@ -122,8 +121,7 @@ class ConfiguredModel:
         user_place: where somebody other than us wrote it or changed it; None for ours untouched.
         missing: fields that are empty because a variable is not set, and the variables to choose from.
         key_variables: the variables that `api_key` names.
-        address_from_project: the working directory's own `.zen` folder says where requests go.
-        key_from_project: that same folder says which key is sent.
+        project_fields: the fields that the working directory's own `.zen` folder wrote.
     """
 
     settings: ModelSettings
@@ -131,8 +129,7 @@ class ConfiguredModel:
     user_place: Place | None = None
     missing: Mapping[str, tuple[str, ...]]
     key_variables: tuple[str, ...] = ()
-    address_from_project: bool = False
-    key_from_project: bool = False
+    project_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +137,7 @@ class Config:
     """All settings of all layers, checked; nothing changes it.
 
     Attributes:
+        server_places: where each setting of server.yaml was written; defaults of the program are not in it.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
         folders: every settings folder looked at as (layer, path), lowest first.
@@ -150,6 +148,7 @@ class Config:
     providers: ProvidersFile
     limits: LimitsFile
     models: Mapping[str, ConfiguredModel]
+    server_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
     folders: tuple[tuple[str, Path], ...]

@@ -73,7 +73,7 @@ class _Reader:
         self._source = Source()
 
     def read(self, text: str) -> Source:
-        node = cast("yaml.Node | None", yaml.compose(text, Loader=_Loader))
+        node = yaml.compose(text, Loader=_Loader)
         self._source.places[()] = Place(self._file, layer=self._layer)
         if node is None or node.tag == "tag:yaml.org,2002:null":
             return self._source

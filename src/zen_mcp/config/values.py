@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -44,11 +44,6 @@ def _frozen(value: Mapping[str, Value]) -> Mapping[str, Value]:
     return MappingProxyType(dict(value))
 
 
-def frozen_mapping(value: object) -> Mapping[str, object]:
-    """A mapping that cannot be changed; for use as a default."""
-    return MappingProxyType(dict(cast("Mapping[str, object]", value)))
-
-
 Count = Annotated[
     int,
     BeforeValidator(_number),
@@ -79,6 +74,8 @@ Names = Annotated[
     BeforeValidator(_names),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
-Version = Annotated[str, BeforeValidator(_version), Field(pattern=r"^1\.0$"), WithJsonSchema({"enum": ["1.0", 1.0]})]
+Version = Annotated[Literal["1.0"], BeforeValidator(_version), WithJsonSchema({"enum": ["1.0", 1.0]})]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"), WithJsonSchema({"type": "string"})]
+"""A region or project: it becomes part of an address, so nothing that could change the host."""
 Entries = Annotated[Mapping[str, Value], AfterValidator(_frozen)]
 """Named entries of one kind; read-only after loading."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from zen_mcp.types import ModelChunk, ModelRequest, ModelResponse
@@ -30,4 +31,25 @@ class Provider(Protocol):
 
     async def aclose(self) -> None:
         """Close connections; bounded to a second."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a local model serves: an address ending in `/v1`, its key, and the name it goes by there."""
+
+    base_url: str
+    model: str
+    api_key: str = field(repr=False)
+
+
+class LocalEndpoints(Protocol):
+    """Whatever can tell where a local model serves, starting it when it does not."""
+
+    async def endpoint(self, weights: str) -> Endpoint:
+        """The endpoint of these weights, ready to answer.
+
+        Raises:
+            LocalModelError: it cannot be started; says why and what to do.
+        """
         ...

@@ -1,0 +1,1 @@
+"""The programs that we are compared with, each a process of its own."""

@@ -1,0 +1,27 @@
+"""`litellm.Router` alone against an upstream: prints the CPU milliseconds per call. Arguments: address, calls."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import anyio
+
+from zen_mcp.providers.litellm_provider import import_litellm
+
+
+async def main(url: str, calls: int) -> None:
+    litellm: Any = import_litellm()
+    parameters = {"model": "hosted_vllm/bench", "api_base": url, "api_key": "sk-bench-0123456789", "timeout": 30}
+    router = litellm.Router(model_list=[{"model_name": "bench", "litellm_params": parameters}], num_retries=0)
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
+    for _ in range(20):
+        await router.acompletion(model="bench", messages=messages)
+    started = time.process_time()
+    for _ in range(calls):
+        await router.acompletion(model="bench", messages=messages)
+    sys.stdout.write(f"{(time.process_time() - started) * 1000 / calls}\n")
+
+
+anyio.run(main, sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,242 @@
+"""Which models exist, and which one a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from zen_mcp.catalog.assemble import Assembler
+from zen_mcp.catalog.model import Model
+from zen_mcp.catalog.price_map import PriceMap
+from zen_mcp.config.problems import Place
+from zen_mcp.config.schema import AUTO_MODELS, Config
+from zen_mcp.errors import ConfigError, ModelUnavailable, Refused, UnknownModel, did_you_mean
+
+AUTO = "auto"
+_PANEL_SIZE = 3
+_LOCAL_PANEL_SIZE = 2
+_SECRET_WORDS = ("key", "token", "secret", "credential", "password")
+_SEE_ALL = "zen models / the listmodels tool shows them all."
+
+FindUnlisted = Callable[[str], Model | None]
+
+
+def _find_none(name: str) -> Model | None:
+    return None
+
+
+class Catalog:
+    """Names and aliases, each meaning one model; case does not matter.
+
+    Args:
+        models: the listed models, in the order in which they are shown.
+        default_model, default_panel: names; `auto` and empty mean: choose.
+        auto_models: where to look first when choosing.
+        own_models: names of models that the user configured; they come before all others when choosing.
+        allow, deny: patterns for names, aliases and LiteLLM's names; an empty `allow` allows all.
+        find_unlisted: makes a model of a name that is not listed; None for an unknown one.
+
+    Raises:
+        ConfigError: a name or alias is claimed twice.
+    """
+
+    def __init__(
+        self,
+        models: Iterable[Model],
+        *,
+        default_model: str = AUTO,
+        default_panel: Sequence[str] = (),
+        auto_models: Sequence[str] = AUTO_MODELS,
+        own_models: Iterable[str] = (),
+        allow: Sequence[str] = (),
+        deny: Sequence[str] = (),
+        find_unlisted: FindUnlisted = _find_none,
+    ) -> None:
+        self._all = tuple(models)
+        self._default_model = default_model
+        self._default_panel = tuple(default_panel)
+        self._auto_models = tuple(auto_models)
+        self._own_models = frozenset(own_models)
+        self._allow = tuple(pattern.lower() for pattern in allow)
+        self._deny = tuple(pattern.lower() for pattern in deny)
+        self._find_unlisted = find_unlisted
+        self._by_word = _index(self._all)
+        self.models = tuple(model for model in self._all if self._allowed(model))
+        """The models that are shown and allowed, available or not."""
+
+    @classmethod
+    def from_config(cls, config: Config, *, price_map: PriceMap | None = None) -> Catalog:
+        """The catalog of the settings.
+
+        Raises:
+            ConfigError: an entry, or a setting that names a model, makes no sense.
+        """
+        server = config.server
+        assembler = Assembler(
+            environment=config.environment,
+            price_map=price_map or PriceMap.installed(cache_directory=config.cache_directory),
+            timeout_seconds=server.default_timeout_seconds,
+        )
+        catalog = cls(
+            _assembled(assembler, config),
+            default_model=server.default_model,
+            default_panel=server.default_panel,
+            auto_models=server.auto_models,
+            own_models=[name for name, entry in config.models.items() if entry.user_place is not None],
+            allow=server.allow_models,
+            deny=server.deny_models,
+            find_unlisted=assembler.unlisted,
+        )
+        catalog._check_settings(config)
+        return catalog
+
+    def resolve(self, name: str) -> Model:
+        """The model of a name, an alias, or any `vendor/model` that LiteLLM knows, available or not.
+
+        Raises:
+            UnknownModel: no such name.
+            Refused: the server's settings do not allow it.
+        """
+        word = name.strip()
+        if word.lower() == AUTO:
+            return self.default_model()
+        model = self._by_word.get(word.lower()) or (self._find_unlisted(word) if word else None)
+        if model is None:
+            raise UnknownModel(
+                f"There is no model '{name}'.", f"{did_you_mean(word, self._words())} {_SEE_ALL}".strip()
+            )
+        if not self._allowed(model):
+            raise Refused(f"The model '{name}' is not allowed here.", _SEE_ALL)
+        return model
+
+    def require(self, name: str) -> Model:
+        """The model of a name, ready to be asked.
+
+        Raises:
+            UnknownModel, Refused: as `resolve`.
+            ModelUnavailable: its key or address is not set.
+        """
+        model = self.resolve(name)
+        if model.unavailable is not None:
+            fix = "Set it in the server's environment or in the .env file of the settings folder; see zen doctor."
+            fix = fix if model.unavailable.endswith("is not set") else "zen doctor says more."
+            raise ModelUnavailable(f"The model '{model.name}' cannot be asked: {model.unavailable}.", fix)
+        return model
+
+    def available(self) -> tuple[Model, ...]:
+        """The shown models that can be asked now."""
+        return tuple(model for model in self.models if model.unavailable is None)
+
+    def default_model(self) -> Model:
+        """The model that answers when none is named: the settings' choice, else the first that can be asked.
+
+        Raises:
+            ModelUnavailable: no model at all can be asked.
+            UnknownModel, Refused: the settings name one that does not exist or is not allowed.
+        """
+        if self._default_model.lower() != AUTO:
+            return self.resolve(self._default_model)
+        candidates = self._flagships() or self._local()
+        if not candidates:
+            fix = "Set a vendor's key or allow a local model; zen doctor says how."
+            raise ModelUnavailable("No model can be asked.", fix)
+        return candidates[0]
+
+    def default_panel(self) -> tuple[Model, ...]:
+        """The models of a consensus that names none: the settings' choice, else up to three of different vendors.
+
+        Raises:
+            ModelUnavailable, UnknownModel, Refused: as `default_model`.
+        """
+        if self._default_panel:
+            return tuple(self.resolve(name) for name in self._default_panel)
+        panel: dict[tuple[str, str | None], Model] = {}
+        for model in self._flagships():
+            panel.setdefault((model.vendor, model.base_url), model)
+        chosen = tuple(panel.values())[:_PANEL_SIZE] or self._local()[:_LOCAL_PANEL_SIZE]
+        return chosen or (self.default_model(),)
+
+    def secrets(self) -> frozenset[str]:
+        """Every key that the listed models hold, for whoever must keep them out of a text."""
+        extras = (
+            value
+            for model in self._all
+            for name, value in model.extra
+            if any(word in name.lower() for word in _SECRET_WORDS)
+        )
+        return frozenset(key for key in (*(model.api_key for model in self._all), *extras) if key)
+
+    def _flagships(self) -> tuple[Model, ...]:
+        """What `auto` may choose, best first: the user's own models, then the flagships."""
+        named = [self._by_word.get(name.lower()) for name in self._auto_models]
+        flagships = [model for model in named if model is not None]
+        own = [model for model in (*flagships, *self.models) if model.name in self._own_models]
+        return tuple(
+            model
+            for model in dict.fromkeys((*own, *flagships))
+            if model.unavailable is None and not model.is_local and self._allowed(model)
+        )
+
+    def _local(self) -> tuple[Model, ...]:
+        local = [model for model in self.available() if model.is_local]
+        return tuple(sorted(local, key=lambda model: model.name not in self._own_models))
+
+    def _allowed(self, model: Model) -> bool:
+        words = [word.lower() for word in (model.name, *model.aliases, model.litellm_model)]
+        if self._allow and not _matches(words, self._allow):
+            return False
+        # A denied name stays denied by another vendor's road: openrouter/openai/gpt-5 ends in gpt-5.
+        return not _matches([*words, model.litellm_model.lower().rpartition("/")[2]], self._deny)
+
+    def _words(self) -> list[str]:
+        return [word for model in self.models for word in (model.name, *model.aliases, model.litellm_model)]
+
+    def _check_settings(self, config: Config) -> None:
+        """Refuse settings that name a model which does not exist."""
+        server = config.server
+        named = {"default_model": (server.default_model,), "default_panel": server.default_panel}
+        if ("auto_models",) in config.server_places:
+            named["auto_models"] = server.auto_models
+        for setting, names in named.items():
+            for name in names:
+                if name.lower() == AUTO:
+                    continue
+                try:
+                    self.resolve(name)
+                except (UnknownModel, Refused) as exc:
+                    place = config.server_places.get((setting,), Place("server.yaml"))
+                    raise ConfigError(f"{place}: {setting}: {exc.problem}", exc.fix) from exc
+
+
+def _assembled(assembler: Assembler, config: Config) -> list[Model]:
+    """Every entry as a model; all faults at once."""
+    models: list[Model] = []
+    faults: list[ConfigError] = []
+    for name, entry in config.models.items():
+        try:
+            models.append(assembler.configured(name, entry))
+        except ConfigError as exc:
+            faults.append(exc)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise ConfigError("\n".join(str(fault) for fault in faults))
+    return models
+
+
+def _index(models: Sequence[Model]) -> dict[str, Model]:
+    """Every name and alias in lower case; LiteLLM's names too, where nothing else claims them."""
+    by_word: dict[str, Model] = {}
+    for model in models:
+        for word in (model.name, *model.aliases):
+            other = by_word.setdefault(word.lower(), model)
+            if other is not model:
+                text = f"The name '{word}' is claimed by the models '{other.name}' and '{model.name}'."
+                raise ConfigError(text, "Each name and alias may stand once.")
+    for model in models:
+        by_word.setdefault(model.litellm_model.lower(), model)
+    return by_word
+
+
+def _matches(words: Iterable[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(word, pattern) for word in words for pattern in patterns)

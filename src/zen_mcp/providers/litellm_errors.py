@@ -1,0 +1,167 @@
+"""LiteLLM's exceptions as ours: one table, and the words to go with each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+
+from zen_mcp.catalog.model import Model
+from zen_mcp.errors import (
+    ContentRefused,
+    ContextWindowExceeded,
+    VendorAuthFailed,
+    VendorBadAnswer,
+    VendorError,
+    VendorNotFound,
+    VendorRateLimited,
+    VendorRejected,
+    VendorTimeout,
+    VendorUnavailable,
+    VendorUnreachable,
+)
+
+TRANSLATIONS: dict[str, type[VendorError]] = {
+    "AuthenticationError": VendorAuthFailed,
+    "PermissionDeniedError": VendorAuthFailed,
+    "PaymentRequiredError": VendorAuthFailed,
+    "NotFoundError": VendorNotFound,
+    "ContextWindowExceededError": ContextWindowExceeded,
+    "ContentPolicyViolationError": ContentRefused,
+    "GuardrailRaisedException": ContentRefused,
+    "BlockedPiiEntityError": ContentRefused,
+    "ModifyResponseException": ContentRefused,
+    "SensitiveDataRouteException": ContentRefused,
+    "BadRequestError": VendorRejected,
+    "ImageFetchError": VendorRejected,
+    "VectorStoreSearchError": VendorRejected,
+    "UnprocessableEntityError": VendorRejected,
+    "RejectedRequestError": VendorRejected,
+    "UnsupportedParamsError": VendorRejected,
+    "InvalidRequestError": VendorRejected,
+    "LiteLLMUnknownProvider": VendorRejected,
+    "ModelNotMappedError": VendorRejected,
+    "RateLimitError": VendorRateLimited,
+    "BudgetExceededError": VendorRateLimited,
+    "RouterRateLimitError": VendorRateLimited,
+    "RouterRateLimitErrorBasic": VendorRateLimited,
+    "Timeout": VendorTimeout,
+    "APITimeoutError": VendorTimeout,
+    "APIConnectionError": VendorUnreachable,
+    "ServiceUnavailableError": VendorUnavailable,
+    "BadGatewayError": VendorUnavailable,
+    "InternalServerError": VendorUnavailable,
+    "MidStreamFallbackError": VendorUnavailable,
+    "APIResponseValidationError": VendorBadAnswer,
+    "JSONSchemaValidationError": VendorBadAnswer,
+    "MockException": VendorUnavailable,
+    "APIError": VendorUnavailable,
+    "OpenAIError": VendorUnavailable,
+    # Not LiteLLM's own: what flies past its net.
+    "ClientError": VendorUnreachable,
+    "HTTPError": VendorUnreachable,
+    "ConnectionError": VendorUnreachable,
+    "JSONDecodeError": VendorBadAnswer,
+    "TimeoutError": VendorTimeout,
+    "ValueError": VendorUnavailable,
+    "AttributeError": VendorBadAnswer,
+    "KeyError": VendorBadAnswer,
+    "TypeError": VendorBadAnswer,
+}
+"""By class name; an exception is looked up by its own class, then by each it derives from."""
+
+_SAYS: dict[type[VendorError], str] = {
+    VendorAuthFailed: "does not accept the key",
+    VendorNotFound: "does not know the model or the address",
+    ContextWindowExceeded: "finds the prompt too long",
+    ContentRefused: "refuses the content",
+    VendorRejected: "rejects the request",
+    VendorRateLimited: "is over its rate limit",
+    VendorTimeout: "gave no answer in time",
+    VendorUnreachable: "cannot be reached",
+    VendorUnavailable: "failed",
+    VendorBadAnswer: "gave an answer that is not what the API promises",
+}
+_HTML = re.compile(r"<!doctype html|<html|'str' object has no attribute|Expecting value|not valid JSON", re.IGNORECASE)
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|key|gsk|xai|AIza)[-_A-Za-z0-9]{12,}|Bearer\s+\S+", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)\s*[:-]\s*)+", re.IGNORECASE)
+_LONGEST_QUOTE = 300
+_SHORTEST_SECRET = 6
+
+
+def translate(exc: Exception, model: Model, *, secrets: Iterable[str]) -> VendorError | None:
+    """Our error for one of LiteLLM's; None for a class that is in no row, which is a bug."""
+    kind = next((TRANSLATIONS[base.__name__] for base in type(exc).__mro__ if base.__name__ in TRANSLATIONS), None)
+    if kind is None:
+        return None
+    text = redact(_vendor_text(exc), secrets)
+    if kind in {VendorUnavailable, VendorUnreachable, VendorBadAnswer} and _HTML.search(str(exc)):
+        return VendorBadAnswer(
+            f"'{model.name}' ({model.vendor}) answered with something that is not JSON, perhaps a web page.",
+            "Check base_url in models.yaml." if model.base_url else "Try again; the vendor's service may be down.",
+        )
+    quoted = f": {text}" if text else ""
+    return kind(
+        f"'{model.name}' ({model.vendor}) {_SAYS[kind]}{quoted}.".replace("..", "."),
+        _fix(kind, model),
+        retry_after_seconds=retry_after(exc),
+    )
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """The text on one line, cut, with every known key and whatever looks like one replaced."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "[key]")
+    text = " ".join(_KEY_LIKE.sub("[key]", text).split())
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}…"
+
+
+def retry_after(exc: Exception) -> float | None:
+    """Seconds that the vendor asks to wait; None when it does not say."""
+    response = getattr(exc, "response", None)
+    headers = getattr(exc, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    value = cast("Any", headers).get("retry-after")
+    try:
+        return max(float(value), 0.0)
+    except (TypeError, ValueError):
+        return None
+
+
+def _fix(kind: type[VendorError], model: Model) -> str:
+    if kind is VendorAuthFailed:
+        return f"Check {model.key_variable}." if model.key_variable else "Check api_key in models.yaml."
+    if kind is VendorNotFound:
+        return "Check litellm_model and base_url in models.yaml."
+    if kind is ContextWindowExceeded:
+        return "Shorten the prompt, or choose a model with a longer context."
+    if kind is VendorUnreachable and model.base_url:
+        return "Check that the server behind base_url runs."
+    return "Try another model." if not kind.retryable else "Try again later, or another model."
+
+
+def _vendor_text(exc: Exception) -> str:
+    """What the vendor said, out of LiteLLM's wrapping."""
+    text = str(getattr(exc, "message", None) or exc)
+    found = re.search(r"\{.*\}", text, re.DOTALL)
+    if found:
+        try:
+            body = json.loads(found.group())
+        except ValueError:
+            body = None
+        message = _message_in(body)
+        if message:
+            return message
+    return _PREFIX.sub("", text).strip()
+
+
+def _message_in(body: object) -> str:
+    """The message of an error body, as most vendors shape it."""
+    while isinstance(body, dict):
+        entry = cast("dict[str, object]", body)
+        inner = entry.get("error") or entry.get("message") or entry.get("detail")
+        if isinstance(inner, str):
+            return inner
+        body = inner
+    return ""

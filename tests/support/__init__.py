@@ -1,0 +1,1 @@
+"""Real parts for tests: a server process, a client, a settings folder."""

@@ -1,0 +1,252 @@
+"""The server itself, in a thread of the test's process or a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from tests.upstream.behaviour import Behaviour, Received
+
+_FOREVER_SECONDS = 3600.0
+
+
+class Upstream:
+    """A running upstream; a context manager.
+
+    `behave` says how a model answers: one behaviour for ever, or several in turn of which the last stays.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._port = port
+        self._behaviours: dict[str, list[Behaviour]] = {}
+        self._changed = threading.Condition()
+        self._loop = asyncio.new_event_loop()
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upstream", daemon=True)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.requests: list[Received] = []
+        self.disconnects: list[str] = []
+        self.open_requests = 0
+        self.peak_requests = 0
+
+    @property
+    def url(self) -> str:
+        """The base address, as `base_url` wants it."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def behave(self, model: str, behaviour: Behaviour | Sequence[Behaviour]) -> None:
+        """Answer this model's requests so from now on."""
+        self._behaviours[model] = [behaviour] if isinstance(behaviour, Behaviour) else list(behaviour)
+
+    def asked(self, model: str) -> list[Received]:
+        """The requests for one model so far."""
+        return [request for request in self.requests if request.model == model]
+
+    def wait_for_request(self, model: str, *, seconds: float = 15.0) -> bool:
+        """Block until this model was asked; False when it was not within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self.asked(model)), seconds)
+
+    def wait_for_disconnect(self, model: str, *, seconds: float = 15.0) -> bool:
+        """Block until a client left before this model's answer; False when none did within the time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: model in self.disconnects, seconds)
+
+    def __enter__(self) -> Upstream:
+        self._thread.start()
+        self._started.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def wait(self) -> None:
+        """Block until the process is killed."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self._port))
+        self._port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        self._loop.run_forever()
+        server.close()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection: requests one after the other, kept alive."""
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                first, *lines = head.decode("latin-1").split("\r\n")
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                if not await self._answer(first, headers, body, reader, writer):
+                    break
+        writer.close()
+
+    async def _answer(
+        self,
+        first: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Answer one request; whether the connection is to be kept."""
+        path = first.split()[1]
+        if path == "/behaviours":
+            wanted = json.loads(body)
+            self.behave(wanted["model"], [Behaviour(**entry) for entry in wanted["behaviours"]])
+            await _send(writer, 200, {})
+            return True
+        if not path.endswith("/chat/completions"):
+            await _send(writer, 404, {"error": {"message": f"no such path {path}"}})
+            return True
+        asked = json.loads(body)
+        received = Received(model=asked["model"], body=asked, headers=headers)
+        with self._changed:
+            self.requests.append(received)
+            self.open_requests += 1
+            self.peak_requests = max(self.peak_requests, self.open_requests)
+            self._changed.notify_all()
+        try:
+            return await self._behave(received, self._next(received.model), reader, writer)
+        finally:
+            self.open_requests -= 1
+
+    def _next(self, model: str) -> Behaviour:
+        line = self._behaviours.get(model, [Behaviour()])
+        return line.pop(0) if len(line) > 1 else line[0]
+
+    async def _behave(
+        self, received: Received, behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        wait = _FOREVER_SECONDS if behaviour.how == "hang" else behaviour.delay_seconds
+        if wait and await self._left(received.model, reader, wait):
+            return False
+        behaviour = replace(behaviour, text=_filled(behaviour.text, received))
+        if behaviour.how == "html":
+            await _send_bytes(writer, 200, b"<!DOCTYPE html><html><body>Welcome</body></html>", {"content-type": "text/html"})
+            return True
+        if behaviour.status != 200:
+            error = {"error": {"message": behaviour.text, "type": "error", "code": behaviour.status}}
+            await _send(writer, behaviour.status, error, behaviour.headers)
+            return True
+        if received.stream:
+            return await self._stream(received, behaviour, reader, writer)
+        if behaviour.how in {"cut", "stall"}:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":")
+            await writer.drain()
+            if behaviour.how == "stall":
+                await self._left(received.model, reader, _FOREVER_SECONDS)
+            return False
+        await _send(writer, 200, _completion(received, behaviour), behaviour.headers)
+        return True
+
+    async def _stream(
+        self, received: Received, behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        words = [] if behaviour.how == "empty" else behaviour.text.split(" ")
+        pieces = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+        if behaviour.how in {"cut", "stall"}:
+            pieces = pieces[: max(len(pieces) // 2, 1)]
+        for piece in pieces:
+            writer.write(_event(received, {"content": piece}, None))
+            await writer.drain()
+        if behaviour.how == "stall":
+            await self._left(received.model, reader, _FOREVER_SECONDS)
+            return False
+        if behaviour.how != "cut":
+            writer.write(_event(received, {}, behaviour.finish_reason))
+            if behaviour.usage and (received.body.get("stream_options") or {}).get("include_usage"):
+                end = {**_event_body(received, behaviour), "choices": [], "usage": _usage(received, behaviour)}
+                writer.write(f"data: {json.dumps(end)}\n\n".encode())
+            writer.write(b"data: [DONE]\n\n")
+        await writer.drain()
+        return False
+
+    async def _left(self, model: str, reader: asyncio.StreamReader, seconds: float) -> bool:
+        """Wait; whether the client went away meanwhile."""
+        try:
+            gone = await asyncio.wait_for(reader.read(1), seconds) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            gone = True
+        if gone:
+            with self._changed:
+                self.disconnects.append(model)
+                self._changed.notify_all()
+        return gone
+
+
+def _filled(text: str, received: Received) -> str:
+    if "{" not in text:
+        return text
+    last = next((m["content"] for m in reversed(received.messages) if m["role"] == "user"), "")
+    said = last if isinstance(last, str) else json.dumps(last)
+    return text.replace("{echo}", said).replace("{key}", received.headers.get("authorization", ""))
+
+
+def _usage(received: Received, behaviour: Behaviour) -> dict[str, Any]:
+    """A token per word, which is as good as any other count."""
+    prompt = sum(len(str(message["content"]).split()) for message in received.messages)
+    answer = len(behaviour.text.split())
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": answer,
+        "total_tokens": prompt + answer,
+        "prompt_tokens_details": {"cached_tokens": behaviour.cached_tokens},
+        "completion_tokens_details": {"reasoning_tokens": behaviour.reasoning_tokens},
+    }
+
+
+def _completion(received: Received, behaviour: Behaviour) -> dict[str, Any]:
+    text = "" if behaviour.how == "empty" else behaviour.text
+    body: dict[str, Any] = {
+        "id": "chatcmpl-test",
+        "object": "chat.completion",
+        "created": 1,
+        "model": behaviour.answered_by or received.model,
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": behaviour.finish_reason}
+        ],
+    }
+    return {**body, "usage": _usage(received, behaviour)} if behaviour.usage else body
+
+
+def _event_body(received: Received, behaviour: Behaviour | None = None) -> dict[str, Any]:
+    name = (behaviour.answered_by if behaviour else None) or received.model
+    return {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 1, "model": name}
+
+
+def _event(received: Received, delta: dict[str, str], finish_reason: str | None) -> bytes:
+    choice = {"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": finish_reason}
+    return f"data: {json.dumps({**_event_body(received), 'choices': [choice]})}\n\n".encode()
+
+
+async def _send(
+    writer: asyncio.StreamWriter, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> None:
+    await _send_bytes(writer, status, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})})
+
+
+async def _send_bytes(writer: asyncio.StreamWriter, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+    lines = [f"HTTP/1.1 {status} Status", *(f"{name}: {value}" for name, value in headers.items())]
+    writer.write(("\r\n".join([*lines, f"content-length: {len(body)}"]) + "\r\n\r\n").encode() + body)
+    await writer.drain()
