@@ -25,7 +25,9 @@ test: setup  ## every test, with coverage
 check: lint types floors fast  ## the inner loop: lint, format, types, floors, house rules, fast tests
 
 lint: setup
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m codespell_lib src docs tests README.md
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@$(PY) -m codespell_lib src docs tests scripts examples benchmarks *.md
+	@$(PY) -m deptry src
 
 format: setup  ## format and fix what can be fixed
 	@$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
@@ -34,12 +36,12 @@ types: setup
 	@.venv/bin/basedpyright --level error
 
 floors: setup
-	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	@.venv/bin/lint-imports
 
 fast: setup
 	@$(PY) -m pytest -q -m "not slow and not local_models"
 
-lock:  ## resolve the requirements anew
+lock: setup  ## resolve the requirements anew
 	@$(PY) scripts/lock.py
 
 build: setup  ## the wheel and the source distribution

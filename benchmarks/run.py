@@ -1,7 +1,7 @@
 """Every benchmark, as a table of figures, ratios and bars to clear. `make bench`, or `python benchmarks/run.py [NAME]`.
 
-Figures are medians of several runs that take turns, so that a busy moment hits all alike. CPU milliseconds come from the
-kernel's scheduler, for all threads of a process.
+Figures are medians of several runs that take turns, so that a busy moment hits all alike. CPU milliseconds come from
+the kernel's scheduler, for all threads of a process.
 """
 
 from __future__ import annotations

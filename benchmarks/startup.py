@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from tests.support.server import ServerFolder
+
 from benchmarks.figures import Figure
 from benchmarks.process import Measured
 from benchmarks.upstream import bench_folder, upstream
-from tests.support.server import ServerFolder
 
 CHILDREN = Path(__file__).resolve().parent / "children"
 RUNS = 9
@@ -41,11 +42,18 @@ def startup(folder: Path) -> list[Figure]:
                         memory.append(server.resident_megabytes)
         bare, empty, with_prelude, plain = (median(cpu[name]) for name in ("bare", "empty", "zen", "plain"))
         first, imports = first_call(zen, commands["zen"])
+    sdk = "empty SDK server"
     return [
-        Figure(what="spawn → tools/list, CPU", value=with_prelude, unit="ms", against=bare, against_what="bare JSON loop", most=3),
-        Figure(what="", value=with_prelude, unit="ms", against=empty, against_what="empty SDK server", most=0.1),
-        Figure(what="the same without prelude", value=plain, unit="ms", against=empty, against_what="empty SDK server", most=1.15),
-        Figure(what="first tools/call answered, wall", value=first, unit="ms", against=imports, against_what="SDK + litellm import", most=1.2),
+        Figure(
+            what="spawn → tools/list, CPU", value=with_prelude, unit="ms",
+            against=bare, against_what="bare JSON loop", most=3,
+        ),
+        Figure(what="", value=with_prelude, unit="ms", against=empty, against_what=sdk, most=0.1),
+        Figure(what="the same without prelude", value=plain, unit="ms", against=empty, against_what=sdk, most=1.15),
+        Figure(
+            what="first tools/call answered, wall", value=first, unit="ms",
+            against=imports, against_what="SDK + litellm import", most=1.2,
+        ),
         Figure(what="resident memory after tools/list", value=median(memory), unit="MB", most=80),
     ]  # fmt: skip
 
@@ -73,6 +81,8 @@ def first_call(zen: ServerFolder, command: Sequence[str]) -> tuple[float, float]
             if answer["result"]["isError"]:
                 raise RuntimeError(str(answer))
         started = time.perf_counter()
-        subprocess.run([sys.executable, str(CHILDREN / "imports.py")], env=zen.environ(), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, str(CHILDREN / "imports.py")], env=zen.environ(), check=True, capture_output=True
+        )
         imports.append((time.perf_counter() - started) * 1000)
     return median(chats), median(imports)

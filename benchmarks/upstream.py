@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def upstream() -> Iterator[str]:
+def upstream() -> Generator[str]:
     """The address of a test upstream that answers at once, or after 200 ms for the model `slow`."""
     command = [sys.executable, "-m", "tests.upstream", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
@@ -28,6 +28,8 @@ def upstream() -> Iterator[str]:
 
 def bench_folder(folder: Path, url: str) -> ServerFolder:
     """A server with two models at the upstream, `bench` and `slow`."""
-    models = {name: openai_model(url, input_cost_per_token=1e-6, output_cost_per_token=2e-6) for name in ("bench", "slow")}
+    models = {
+        name: openai_model(url, input_cost_per_token=1e-6, output_cost_per_token=2e-6) for name in ("bench", "slow")
+    }
     settings = {"default_model": "bench", "log": {"level": "WARNING"}}
     return ServerFolder(path=folder, models=models, settings=settings)

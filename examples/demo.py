@@ -61,7 +61,9 @@ def fetch(console: Console) -> None:
     for weights in missing:
         table.add_row(weights.name, f"{weights.size_bytes / 1e6:,.0f} MB", weights.licence, weights.origin)
     console.print(table)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn(), console=console)
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn(), console=console
+    )
     with bar:
         for weights in missing:
             task = bar.add_task(weights.name, total=weights.size_bytes)
@@ -93,16 +95,14 @@ async def demonstrate(console: Console, panel: list[str], folder: Path) -> int:
     return 0 if all_answered(first) and all_answered(second) else 1
 
 
-async def ask(
-    client: Client, console: Console, prompt: str, panel: list[str], thread: str | None
-) -> dict[str, Any]:
+async def ask(client: Client, console: Console, prompt: str, panel: list[str], thread: str | None) -> dict[str, Any]:
     """One call of the consensus tool, with its progress as a bar, and the answers side by side."""
     console.print(f"\n[bold]? {prompt}[/]" + (f" [dim](continues {thread})[/]" if thread else ""))
     bar = Progress(SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
     with bar:
         task = bar.add_task("waiting for the server", total=len(panel))
 
-        async def show(done: float, total: float | None, message: str | None) -> None:  # noqa: RUF029
+        async def show(done: float, total: float | None, message: str | None) -> None:
             bar.update(task, completed=done, total=total, description=message or "")
 
         result = await client.call_tool(

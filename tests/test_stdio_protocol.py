@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
-
 from tests.support.server import PRELUDES, RawServer, ServerFolder, connect, modern, request, start_arguments
 
 pytestmark = pytest.mark.anyio
@@ -27,9 +26,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> ServerFolder:
         async with RawServer(folder) as server:
             await server.initialize()
             await server.request(1, "tools/call", {"name": "version", "arguments": {}})
-            with anyio.fail_after(60):
-                while not list((folder.path / "cache").rglob("snapshots/*.json")):
-                    await anyio.sleep(0.05)
+            await folder.snapshot_written()
 
     anyio.run(run_once)
     return folder
@@ -142,9 +139,7 @@ async def test_an_unknown_method_and_an_unknown_tool_are_errors(
     assert tool["error"] == {"code": -32602, "message": "Unknown tool 'chatt'. Did you mean 'chat'?"}
 
 
-async def test_a_late_cancel_of_a_finished_call_is_ignored(
-    recorded: ServerFolder, arguments: tuple[str, ...]
-) -> None:
+async def test_a_late_cancel_of_a_finished_call_is_ignored(recorded: ServerFolder, arguments: tuple[str, ...]) -> None:
     async with RawServer(recorded, arguments=arguments) as server:
         await server.initialize()
         await server.request(1, "tools/call", {"name": "version", "arguments": {}})
@@ -208,15 +203,12 @@ async def test_the_snapshot_answers_exactly_as_the_server_does(recorded: ServerF
 
 async def test_a_changed_tool_list_makes_a_new_snapshot_and_is_announced(tmp_path: Path) -> None:
     folder = ServerFolder(path=tmp_path, settings={"disabled_tools": ["threads"]})
-    snapshots = folder.path / "cache" / "snapshots"
 
     async def start_and_list() -> list[str]:
         async with RawServer(folder) as server:
             await server.initialize()
             listed = await server.request(1, "tools/list")
-            with anyio.fail_after(60):
-                while not snapshots.exists() or not list(snapshots.glob("*.json")):
-                    await anyio.sleep(0.05)
+            await folder.snapshot_written()
         return [tool["name"] for tool in listed["result"]["tools"]]
 
     assert "threads" not in await start_and_list()

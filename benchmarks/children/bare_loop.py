@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
-RESULTS = {
+RESULTS: dict[str, dict[str, Any]] = {
     "initialize": {
         "protocolVersion": "2025-06-18",
         "capabilities": {"tools": {}},

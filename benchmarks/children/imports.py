@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 
 started = time.perf_counter()
 
-import mcp.server.lowlevel  # noqa: E402, F401
-
-from zen_mcp.providers.litellm_provider import import_litellm  # noqa: E402
+importlib.import_module("mcp.server.lowlevel")
+from zen_mcp.providers.litellm_provider import import_litellm  # noqa: E402 - timed
 
 import_litellm()
 sys.stdout.write(f"{time.perf_counter() - started}\n")

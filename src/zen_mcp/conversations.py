@@ -222,7 +222,7 @@ def history(thread: Thread, question: Question, *, model: str | None, budget_tok
         asked = _user_message(question.text, question.files, question.images, newest, sent)
         sizes = [0] * cut + [sum(_size(message) for message in part) for part in messages]
         question_size = _size(asked)
-        messages = [[]] * cut + messages
+        messages = [list[Message]()] * cut + messages
     kept = [message for part in messages[cut:] for message in part]
     total = sum(sizes[cut:]) + question_size
     left_out = sum(len(turns) for turns in rounds[:cut])

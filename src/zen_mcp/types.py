@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from pydantic import JsonValue
+
 Role = Literal["system", "user", "assistant"]
 ThinkingEffort = Literal["none", "minimal", "low", "medium", "high", "max"]
 
-JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
-JSONObject: TypeAlias = "dict[str, JSONValue]"
+JSONValue: TypeAlias = JsonValue
+JSONObject: TypeAlias = dict[str, JSONValue]
 
 ProgressSink = Callable[[float, float | None, str], Awaitable[None]]
 """Reports progress to whoever watches: done so far, total (None: unknown), one line of text."""

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +51,11 @@ class ServerFolder:
 
     def environ(self) -> dict[str, str]:
         """The environment of the process: no keys of the machine, folders of its own."""
-        kept = {name: os.environ[name] for name in ("PATH", "LANG", "SystemRoot", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept = {
+            name: os.environ[name]
+            for name in ("PATH", "LANG", "SystemRoot", "COVERAGE_PROCESS_START")
+            if name in os.environ
+        }
         coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
         return {
             **kept,
@@ -62,6 +66,12 @@ class ServerFolder:
             "ZEN_CACHE_DIR": str(self.path / "cache"),
             **self.environment,
         }
+
+    async def snapshot_written(self) -> None:
+        """Wait until a server of this folder has stored its snapshot."""
+        with anyio.fail_after(60):
+            while not list(self.path.glob("cache/snapshots/*.json")):  # noqa: ASYNC110 - another process writes it
+                await anyio.sleep(0.05)
 
     def command(self, *arguments: str) -> list[str]:
         """`zen` with arguments, by this interpreter."""
@@ -90,7 +100,7 @@ def openai_model(url: str, **more: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def connect(
     folder: ServerFolder, *, mode: str = "auto", arguments: Sequence[str] = (), name: str = "test"
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """An MCP client's session with a server of this folder; `mode`: auto, legacy or a protocol revision."""
     from mcp_types import Implementation  # noqa: PLC0415 - only here
 
@@ -153,7 +163,9 @@ class RawServer:
             if "id" in message and message["id"] == identity and "method" not in message:
                 return message
 
-    async def request(self, identity: int | str, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def request(
+        self, identity: int | str, method: str, params: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Send a request and wait for its response."""
         await self.send(request(identity, method, params))
         return await self.answer_to(identity)

@@ -11,10 +11,10 @@ from typing import Any, Literal
 class Behaviour:
     """One answer.
 
-    `text`: what is answered; `{echo}` in it is replaced by the last user message. `status`: with another than 200 an error body
-    is sent whose message is `text`; `{key}` in it is replaced by the request's Authorization header. `how`: `answer`; `html`:
-    a web page with status 200; `hang`: nothing at all; `cut`: the connection is closed after half of a stream or before
-    any answer; `stall`: half of a stream, then silence; `empty`: an answer without text.
+    `text`: what is answered; `{echo}` in it is replaced by the last user message. `status`: with another than 200 an
+    error body is sent whose message is `text`; `{key}` in it is replaced by the request's Authorization header. `how`:
+    `answer`; `html`: a web page with status 200; `hang`: nothing at all; `cut`: the connection is closed after half of
+    a stream or before any answer; `stall`: half of a stream, then silence; `empty`: an answer without text.
     """
 
     text: str = "ok"

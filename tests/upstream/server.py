@@ -140,7 +140,9 @@ class Upstream:
             return False
         behaviour = replace(behaviour, text=_filled(behaviour.text, received))
         if behaviour.how == "html":
-            await _send_bytes(writer, 200, b"<!DOCTYPE html><html><body>Welcome</body></html>", {"content-type": "text/html"})
+            await _send_bytes(
+                writer, 200, b"<!DOCTYPE html><html><body>Welcome</body></html>", {"content-type": "text/html"}
+            )
             return True
         if behaviour.status != 200:
             error = {"error": {"message": behaviour.text, "type": "error", "code": behaviour.status}}
@@ -149,7 +151,7 @@ class Upstream:
         if received.stream:
             return await self._stream(received, behaviour, reader, writer)
         if behaviour.how in {"cut", "stall"}:
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"id\":")
+            writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"id":')
             await writer.drain()
             if behaviour.how == "stall":
                 await self._left(received.model, reader, _FOREVER_SECONDS)
@@ -173,8 +175,10 @@ class Upstream:
             return False
         if behaviour.how != "cut":
             writer.write(_event(received, {}, behaviour.finish_reason))
-            if behaviour.usage and (received.body.get("stream_options") or {}).get("include_usage"):
-                end = {**_event_body(received, behaviour), "choices": [], "usage": _usage(received, behaviour)}
+            options: dict[str, Any] = received.body.get("stream_options") or {}
+            if behaviour.usage and options.get("include_usage"):
+                none: list[Any] = []
+                end = {**_event_body(received, behaviour), "choices": none, "usage": _usage(received, behaviour)}
                 writer.write(f"data: {json.dumps(end)}\n\n".encode())
             writer.write(b"data: [DONE]\n\n")
         await writer.drain()
@@ -243,7 +247,9 @@ def _event(received: Received, delta: dict[str, str], finish_reason: str | None)
 async def _send(
     writer: asyncio.StreamWriter, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> None:
-    await _send_bytes(writer, status, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})})
+    await _send_bytes(
+        writer, status, json.dumps(body).encode(), {"content-type": "application/json", **(headers or {})}
+    )
 
 
 async def _send_bytes(writer: asyncio.StreamWriter, status: int, body: bytes, headers: Mapping[str, str]) -> None:

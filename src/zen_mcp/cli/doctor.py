@@ -20,7 +20,7 @@ from zen_mcp import __version__
 from zen_mcp.app import App
 from zen_mcp.catalog import Model
 from zen_mcp.cli.session import open_app
-from zen_mcp.config.folders import cache_folder, config_files
+from zen_mcp.config.folders import cache_folder
 from zen_mcp.errors import ZenError
 from zen_mcp.providers.local_weights import WeightStore
 from zen_mcp.storage.sqlite import driver, has_wal_reset_bug, journal_mode
@@ -90,16 +90,15 @@ def _installed() -> Iterator[Finding]:
 
 
 def _settings(app: App) -> Iterator[Finding]:
-    found = [file for file in config_files(None, environ=os.environ) if file.is_file()]
-    what = f"settings: {', '.join(str(file) for file in found)}" if found else "settings: packaged defaults only"
-    yield Finding(state="ok", what=what)
+    yield Finding(state="ok", what=f"settings: {', '.join(str(file) for file in app.config.files)}")
     models = app.catalog.models
-    usable = [model for model in models if model.unavailable is None]
-    yield Finding(
-        state="ok" if usable else "fault",
-        what=f"{len(usable)} of {len(models)} models can be asked; default {app.catalog.default_model().name}",
-        mend="" if usable else "set a key, for example: export OPENAI_API_KEY=…  (or: zen local pull)",
-    )
+    usable = sum(model.unavailable is None for model in models)
+    try:
+        default = app.catalog.default_model().name
+    except ZenError as exc:
+        yield Finding(state="fault", what=f"no model can be asked: {exc.problem}", mend=exc.fix)
+    else:
+        yield Finding(state="ok", what=f"{usable} of {len(models)} models can be asked; default {default}")
 
 
 def _keys(app: App) -> Iterator[Finding]:
@@ -110,8 +109,8 @@ def _keys(app: App) -> Iterator[Finding]:
             variables.setdefault(model.key_variable, []).append(model)
     for name, models in sorted(variables.items()):
         vendors = ", ".join(sorted({model.vendor for model in models}))
-        if any(model.unavailable is None for model in models):
-            origin = app.config.origins.get(name, "environment")
+        origin = app.config.environment.source(name)
+        if origin:
             yield Finding(state="ok", what=f"{name} is set ({origin}): {vendors}")
         else:
             yield Finding(state="note", what=f"{name} is not set: {vendors}", mend=f"export {name}=…")

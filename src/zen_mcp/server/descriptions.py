@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zen_mcp.server.clients import CLAUDE_RESULT_CHARACTERS
-from zen_mcp.tools.base import BaseTool, ToolProtocol
+from zen_mcp.tools.base import BaseTool, ToolHints, ToolProtocol
 from zen_mcp.types import JSONObject
 
 # Cut at 4,096 characters by Claude and never shown by some clients: nothing that a tool needs may stand only here.
@@ -22,30 +22,31 @@ def describe(tool: ToolProtocol) -> JSONObject:
     }
     if not isinstance(tool, BaseTool):
         return entry
+    hints = tool.hints
     output = tool.get_output_schema()
     if output is not None:
         entry["outputSchema"] = output
     annotations: JSONObject = {}
-    if tool.hints.title:
-        entry["title"] = tool.hints.title
-    if tool.hints.read_only:
+    if hints.title:
+        entry["title"] = hints.title
+    if hints.read_only:
         annotations["readOnlyHint"] = True
-    if not tool.hints.open_world:
+    if not hints.open_world:
         annotations["openWorldHint"] = False
     if annotations:
         entry["annotations"] = annotations
-    meta = _meta(tool)
+    meta = _meta(hints)
     if meta:
         entry["_meta"] = meta
     return entry
 
 
-def _meta(tool: BaseTool[object]) -> JSONObject:  # pyright: ignore[reportInvalidTypeArguments]
+def _meta(hints: ToolHints) -> JSONObject:
     meta: JSONObject = {}
-    if tool.hints.always_load:
+    if hints.always_load:
         meta["anthropic/alwaysLoad"] = True
-    if tool.hints.search_hint:
-        meta["anthropic/searchHint"] = tool.hints.search_hint
-    if tool.hints.shows_long_results:
+    if hints.search_hint:
+        meta["anthropic/searchHint"] = hints.search_hint
+    if hints.shows_long_results:
         meta["anthropic/maxResultSizeChars"] = CLAUDE_RESULT_CHARACTERS
     return meta

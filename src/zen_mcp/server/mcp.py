@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -94,7 +94,7 @@ class McpDoor:
         return _succeeded(response)
 
     @asynccontextmanager
-    async def _watched(self, context: Context) -> AsyncIterator[Progress]:
+    async def _watched(self, context: Context) -> AsyncGenerator[Progress]:
         """Progress for the call, with a heartbeat while it is silent. Nothing runs when nobody watches."""
         progress = Progress(context)
         if not (context.meta or {}).get("progress_token") and not (context.meta or {}).get("progressToken"):

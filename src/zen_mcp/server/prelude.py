@@ -9,6 +9,8 @@ Standard library only. Answers only what is certain to be answered alike by the 
 every protocol revision); whatever looks unusual waits. `--no-prelude` or `ZEN_PRELUDE=0` turns it off.
 """
 
+# JSON is taken apart here without `typing.cast`, which is not worth its import:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import gc
@@ -164,10 +166,11 @@ class Prelude:
         if self._version is not None or not _is_client(params):
             return None
         known = self._snapshot.initialize
-        self._version = params["protocolVersion"] if params["protocolVersion"] in known else self._snapshot.latest
+        version = params["protocolVersion"] if params["protocolVersion"] in known else self._snapshot.latest
+        self._version = version
         self.handover.replay.append(json.dumps(message).encode())
         self.handover.swallow.add(json.dumps(message["id"]))
-        return known[self._version]
+        return known[version]
 
     def _listen(self, params: dict[str, Any], message: dict[str, Any]) -> None:
         """Acknowledge a subscription at once: some clients wait for it before they ask for the tools."""
@@ -241,7 +244,7 @@ def _import_server() -> None:
     """Import the real server, with the collector off: it would only walk what is there to stay."""
     gc.disable()
     try:
-        import zen_mcp.server.stdio  # noqa: F401, PLC0415 - the heavy import this module exists for
+        import zen_mcp.server.stdio  # noqa: F401, PLC0415 # pyright: ignore[reportUnusedImport] - the heavy import this module exists for
     finally:
         gc.freeze()
         gc.enable()

@@ -7,7 +7,7 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -76,7 +76,7 @@ def _open_session(group: TaskGroup, door: McpDoor, session: EraSession) -> None:
 
 
 @asynccontextmanager
-async def _incoming(wire: Wire, lines: Lines) -> AsyncIterator[MemoryObjectReceiveStream[bytes]]:
+async def _incoming(wire: Wire, lines: Lines) -> AsyncGenerator[MemoryObjectReceiveStream[bytes]]:
     """The client's lines on the event loop, those that waited first; ends when the client closes its side."""
     send: MemoryObjectSendStream[bytes]
     send, receive = anyio.create_memory_object_stream[bytes](float("inf"))
@@ -115,7 +115,17 @@ async def _warm_up(
     app: App, door: McpDoor, connection: Connection, arguments: list[str], used: Snapshot | None
 ) -> None:
     """What is done behind the first answers: import litellm, and keep the snapshot true."""
-    await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
+    try:
+        await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
+        await _refresh_snapshot(app, door, connection, arguments, used)
+    except Exception:  # noqa: BLE001
+        # Nothing here is needed for an answer: the first call imports what is missing and reports what is broken.
+        _log.exception("warm_up_failed")
+
+
+async def _refresh_snapshot(
+    app: App, door: McpDoor, connection: Connection, arguments: list[str], used: Snapshot | None
+) -> None:
     if not app.config.server.prelude:
         forget_snapshot(arguments, os.environ)
         return

@@ -12,7 +12,8 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, cast
+from types import TracebackType
+from typing import Any, Literal, Self, cast
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -84,10 +85,12 @@ class EraSession:
     async def aclose(self) -> None:
         """The SDK closes its write side; the pipe belongs to both sessions and stays open."""
 
-    async def __aenter__(self) -> EraSession:
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
         await self.aclose()
 
 
