@@ -1,18 +1,19 @@
-"""`litellm.Router` alone against an upstream: prints the CPU milliseconds per call. Arguments: address, calls."""
+"""`litellm.Router` alone, as it comes, against an upstream: prints the CPU ms per call. Arguments: address, calls."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import time
 from typing import Any
 
 import anyio
 
-from zen_mcp.providers.litellm_provider import import_litellm
-
 
 async def main(url: str, calls: int) -> None:
-    litellm: Any = import_litellm()
+    os.environ.update(LITELLM_MODE="PRODUCTION", LITELLM_LOCAL_MODEL_COST_MAP="True")
+    litellm: Any = importlib.import_module("litellm")
     parameters = {"model": "hosted_vllm/bench", "api_base": url, "api_key": "sk-bench-0123456789", "timeout": 30}
     router = litellm.Router(model_list=[{"model_name": "bench", "litellm_params": parameters}], num_retries=0)
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]

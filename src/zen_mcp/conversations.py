@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import math
 import secrets
@@ -17,8 +18,7 @@ from zen_mcp.types import Image, Message, Role, Usage
 
 BYTES_PER_TOKEN = 3.5
 TOKENS_PER_IMAGE = 1_000
-_ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_ID_CHARACTERS = 16
+_ID_BYTES = 10
 _TITLE_CHARACTERS = 80
 _DAY_SECONDS = 86_400
 
@@ -189,7 +189,8 @@ class Conversations:
 
 def new_thread_id() -> str:
     """An id that cannot be guessed: `t-` and 80 random bits."""
-    return "t-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS))
+    bits = secrets.token_bytes(_ID_BYTES)
+    return "t-" + base64.b32encode(bits).decode().lower()
 
 
 def estimate_tokens(text: str, *, images: int = 0) -> int:

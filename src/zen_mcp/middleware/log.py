@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 
-import structlog
-
 from zen_mcp.errors import ZenError
 from zen_mcp.middleware.base import CallNext
+from zen_mcp.observability.logs import EventLog
 from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("zen_mcp")
+_log = EventLog()
 
 
 async def log_tool(request: ToolRequest, call_next: CallNext[ToolRequest, ToolResponse]) -> ToolResponse:

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from filelock import FileLock, Timeout
 
 from zen_mcp.errors import LocalModelError
 from zen_mcp.providers.base import Endpoint
+from zen_mcp.providers.local_lock import only_one
 from zen_mcp.providers.local_server import SETTINGS_VARIABLE
 from zen_mcp.providers.local_weights import WeightStore
 
@@ -120,15 +120,13 @@ class LocalPanel:
         state = self._folder / f"{name}.json"
         found = _read(state)
         if found is None or not _healthy(found):
-            try:
-                with FileLock(self._folder / f"{name}.lock", timeout=START_SECONDS):
-                    found = _read(state)
-                    if found is None or not _healthy(found):
-                        found = self._start(path, name, state)
-            except Timeout:
-                raise LocalModelError(
-                    f"'{name}' is being started by another process for more than {START_SECONDS:.0f} s.", "Try again."
-                ) from None
+            busy = LocalModelError(
+                f"'{name}' is being started by another process for more than {START_SECONDS:.0f} s.", "Try again."
+            )
+            with only_one(self._folder / f"{name}.lock", timeout_seconds=START_SECONDS, busy=busy):
+                found = _read(state)
+                if found is None or not _healthy(found):
+                    found = self._start(path, name, state)
         self._trusted[name] = (found, time.monotonic())
         return found.endpoint()
 

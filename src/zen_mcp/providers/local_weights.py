@@ -20,9 +20,8 @@ from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from zen_mcp.errors import LocalModelError, did_you_mean
+from zen_mcp.providers.local_lock import only_one
 
 Progress = Callable[[str, int, int], None]
 """What is being done, bytes so far, bytes in all."""
@@ -137,14 +136,11 @@ class WeightStore:
         weights = self._known(name)
         path = self._folder / f"{name}.gguf"
         self._folder.mkdir(parents=True, exist_ok=True)
+        busy = LocalModelError(f"Another process is fetching '{name}' and does not end.", "Try again later.")
         try:
-            with FileLock(self._folder / f"{name}.lock", timeout=_LOCK_SECONDS):
+            with only_one(self._folder / f"{name}.lock", timeout_seconds=_LOCK_SECONDS, busy=busy):
                 if not path.is_file():
                     self._fetch(weights, path, progress)
-        except Timeout:
-            raise LocalModelError(
-                f"Another process is fetching '{name}' and does not end.", "Try again later."
-            ) from None
         except OSError as exc:
             raise LocalModelError(
                 f"'{name}' cannot be stored in '{self._folder}': {exc.strerror}.",

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import anyio
 import mcp_types as types
-import structlog
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
@@ -19,13 +18,14 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from zen_mcp import __version__
 from zen_mcp.errors import UnknownTool, ZenError
+from zen_mcp.observability.logs import EventLog
 from zen_mcp.server.clients import result_characters
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
 from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import Caller, JSONObject, ToolRequest, ToolResponse
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("zen_mcp")
+_log = EventLog()
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 
 Context = ServerRequestContext[Any, Any]

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import anyio
-import structlog
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server.subscriptions import ToolsListChanged
@@ -20,7 +19,7 @@ from mcp.server.subscriptions import ToolsListChanged
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import ZenError
-from zen_mcp.observability.logs import configure_logs
+from zen_mcp.observability.logs import EventLog, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.mcp import McpDoor
 from zen_mcp.server.prelude import Handover
@@ -29,11 +28,13 @@ from zen_mcp.server.snapshot_file import Snapshot, forget_snapshot, store_snapsh
 from zen_mcp.server.transport import Connection, EraSession
 from zen_mcp.server.wire import Wire
 
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("zen_mcp")
+_log = EventLog()
 
 _GRACE_SECONDS = 0.5
 """How long open requests may still take after the client has closed its side."""
 _CLOSE_SECONDS = 0.4
+_HANDSHAKE_SECONDS = 1.0
+"""How long the import of LiteLLM waits for a client's first real request, which it would slow down."""
 
 Lines = queue.SimpleQueue[bytes | None]
 
@@ -115,12 +116,15 @@ async def _warm_up(
     app: App, door: McpDoor, connection: Connection, arguments: list[str], used: Snapshot | None
 ) -> None:
     """What is done behind the first answers: import litellm, and keep the snapshot true."""
+    if used is None:
+        with anyio.move_on_after(_HANDSHAKE_SECONDS):
+            await connection.past_handshake.wait()
     try:
         await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
         await _refresh_snapshot(app, door, connection, arguments, used)
-    except Exception:  # noqa: BLE001
+    except Exception as exc:  # noqa: BLE001
         # Nothing here is needed for an answer: the first call imports what is missing and reports what is broken.
-        _log.exception("warm_up_failed")
+        _log.error("warm_up_failed", exc_info=exc)
 
 
 async def _refresh_snapshot(

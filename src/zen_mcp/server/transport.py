@@ -18,13 +18,14 @@ from typing import Any, Literal, Self, cast
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, jsonrpc_message_adapter
+from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from zen_mcp.server.prelude import Handover
 from zen_mcp.server.wire import INVALID_REQUEST, PARSE_ERROR, Wire, error_line
 
 Era = Literal["legacy", "modern"]
+_HANDSHAKE = frozenset({"initialize", "server/discover", "ping"})
 _VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _SUBSCRIPTION_KEY = "io.modelcontextprotocol/subscriptionId"
 _ACKNOWLEDGED = "notifications/subscriptions/acknowledged"
@@ -109,6 +110,7 @@ class Connection:
         self._open_session = open_session
         self._sessions: dict[Era, EraSession] = {}
         self._idle = anyio.Event()
+        self.past_handshake = anyio.Event()
 
     @property
     def busy(self) -> bool:
@@ -121,6 +123,10 @@ class Connection:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValidationError:
             await self.writer.write(_refusal(line))
+            return
+        if isinstance(message, JSONRPCRequest) and message.method == "ping" and "legacy" in self._sessions:
+            # Answered in front of whatever waits for its turn, so that a burst of calls looks busy, not dead.
+            await self.writer.write(_line(JSONRPCResponse(jsonrpc="2.0", id=message.id, result={})))
             return
         session = self._session_of(message)
         if session is not None:
@@ -159,6 +165,8 @@ class Connection:
 
     def _session_of(self, message: JSONRPCMessage) -> EraSession | None:
         if isinstance(message, JSONRPCRequest):
+            if message.method not in _HANDSHAKE:
+                self.past_handshake.set()
             modern = message.method != "initialize" and _has_envelope(message.params)
             return self._get("modern" if modern else "legacy")
         if isinstance(message, JSONRPCNotification) and message.method == "notifications/cancelled":
