@@ -2,10 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
+from typing import Any, cast
+
 import pytest
+from mcp.client import Client
+from tests.support.server import ServerFolder, connect, openai_model
+from tests.upstream import Behaviour, Upstream
+
+KEY = "sk-test-0123456789abcdef"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """The one event loop that we run on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Generator[Upstream]:
+    """A loopback vendor for the tests of a file."""
+    with Upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def models(request: pytest.FixtureRequest, upstream: Upstream) -> dict[str, dict[str, Any]]:
+    """The models of `MODELS` in the test's file, at the upstream: each a name, how it behaves, and its settings."""
+    table: dict[str, tuple[Behaviour, dict[str, Any]]] = _constant(request, "MODELS")
+    for name, (behaviour, _) in table.items():
+        upstream.behave(name, behaviour)
+    return {name: openai_model(upstream.url, **settings) for name, (_, settings) in table.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, Any]]
+) -> ServerFolder:
+    """A server's folder with those models, and the `SETTINGS` of the test's file."""
+    return ServerFolder(
+        path=tmp_path_factory.mktemp("server"), models=models, settings=_constant(request, "SETTINGS")
+    )
+
+
+@pytest.fixture(scope="module")
+async def client(folder: ServerFolder) -> AsyncGenerator[Client]:
+    """One session with a server of that folder, for all tests of the file."""
+    async with connect(folder) as session:
+        yield session
+
+
+@pytest.fixture
+def work(folder: ServerFolder) -> Path:
+    """The folder whose files the server may read."""
+    folder.work.mkdir(exist_ok=True)
+    return folder.work
+
+
+def _constant(request: pytest.FixtureRequest, name: str) -> dict[str, Any]:
+    """A table at the top of the test's file; empty where there is none."""
+    return getattr(cast("Any", request).module, name, {})

@@ -39,6 +39,11 @@ class App:
         """Import what the first model request needs; slow, so run it in a thread."""
         self.provider.warm_up()
 
+    async def tidy(self) -> None:
+        """Remove threads that nobody used for longer than they are kept."""
+        if self.database.path.exists():
+            await self.conversations.expire()
+
     async def aclose(self) -> None:
         """Close connections and the database. Local models go on for other servers and end when idle."""
         await self.provider.aclose()

@@ -140,6 +140,8 @@ class ToolRequest:
     progress: ProgressSink = no_progress
     max_characters: int | None = None
     """How long a result this client shows whole; None: the server's setting."""
+    max_seconds: float | None = None
+    """How long this client waits for the call; None: as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

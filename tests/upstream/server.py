@@ -48,10 +48,10 @@ class Upstream:
         """The requests for one model so far."""
         return [request for request in self.requests if request.model == model]
 
-    def wait_for_request(self, model: str, *, seconds: float = 15.0) -> bool:
-        """Block until this model was asked; False when it was not within the time."""
+    def wait_for_request(self, model: str, number: int = 1, *, seconds: float = 15.0) -> bool:
+        """Block until this model was asked so many times; False when it was not within the time."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self.asked(model)), seconds)
+            return self._changed.wait_for(lambda: len(self.asked(model)) >= number, seconds)
 
     def wait_for_disconnect(self, model: str, *, seconds: float = 15.0) -> bool:
         """Block until a client left before this model's answer; False when none did within the time."""

@@ -45,6 +45,7 @@ TRANSLATIONS: dict[str, type[VendorError]] = {
     "RateLimitError": VendorRateLimited,
     "BudgetExceededError": VendorRateLimited,
     "RouterRateLimitError": VendorRateLimited,
+    "ToolLoopMaxRoundsExceeded": VendorBadAnswer,
     "RouterRateLimitErrorBasic": VendorRateLimited,
     "Timeout": VendorTimeout,
     "APITimeoutError": VendorTimeout,
@@ -84,6 +85,17 @@ _SAYS: dict[type[VendorError], str] = {
     VendorBadAnswer: "gave an answer that is not what the API promises",
 }
 _HTML = re.compile(r"<!doctype html|<html|'str' object has no attribute|Expecting value|not valid JSON", re.IGNORECASE)
+_BROKEN_OFF = re.compile(r"cannot connect|connection error|payload is not completed|disconnected", re.IGNORECASE)
+_REFUSALS: dict[int, type[VendorError]] = {
+    401: VendorAuthFailed,
+    402: VendorAuthFailed,
+    403: VendorAuthFailed,
+    404: VendorNotFound,
+    408: VendorTimeout,
+    429: VendorRateLimited,
+}
+"""By HTTP status; another 4xx is a rejected request."""
+_ADDRESS = re.compile(r" ssl:<[^>]*>")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key|gsk|xai|AIza)[-_A-Za-z0-9]{12,}|Bearer\s+\S+", re.IGNORECASE)
 _PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)\s*[:-]\s*)+", re.IGNORECASE)
 _LONGEST_QUOTE = 300
@@ -92,21 +104,38 @@ _SHORTEST_SECRET = 6
 
 def translate(exc: Exception, model: Model, *, secrets: Iterable[str]) -> VendorError | None:
     """Our error for one of LiteLLM's; None for a class that is in no row, which is a bug."""
-    kind = next((TRANSLATIONS[base.__name__] for base in type(exc).__mro__ if base.__name__ in TRANSLATIONS), None)
+    kind = _kind(exc)
     if kind is None:
         return None
     text = redact(_vendor_text(exc), secrets)
     if kind in {VendorUnavailable, VendorUnreachable, VendorBadAnswer} and _HTML.search(str(exc)):
-        return VendorBadAnswer(
-            f"'{model.name}' ({model.vendor}) answered with something that is not JSON, perhaps a web page.",
-            "Check base_url in models.yaml." if model.base_url else "Try again; the vendor's service may be down.",
-        )
+        return not_json(model)
     quoted = f": {text}" if text else ""
     return kind(
         f"'{model.name}' ({model.vendor}) {_SAYS[kind]}{quoted}.".replace("..", "."),
         _fix(kind, model),
         retry_after_seconds=retry_after(exc),
     )
+
+
+def not_json(model: Model) -> VendorBadAnswer:
+    """The error for an answer that is something else, most often a proxy's web page."""
+    return VendorBadAnswer(
+        f"'{model.name}' ({model.vendor}) answered with something that is not JSON, perhaps a web page.",
+        "Check base_url in models.yaml." if model.base_url else "Try again; the vendor's service may be down.",
+    )
+
+
+def _kind(exc: Exception) -> type[VendorError] | None:
+    kind = next((TRANSLATIONS[base.__name__] for base in type(exc).__mro__ if base.__name__ in TRANSLATIONS), None)
+    if kind is VendorUnavailable:
+        # LiteLLM's classes for "something failed" also carry refusals (403, 413) and connections that broke.
+        status = getattr(exc, "status_code", None)
+        if isinstance(status, int) and 400 <= status < 500:
+            return _REFUSALS.get(status, VendorRejected)
+        if _BROKEN_OFF.search(str(exc)):
+            return VendorUnreachable
+    return kind
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
@@ -143,7 +172,7 @@ def _fix(kind: type[VendorError], model: Model) -> str:
 
 def _vendor_text(exc: Exception) -> str:
     """What the vendor said, out of LiteLLM's wrapping."""
-    text = str(getattr(exc, "message", None) or exc)
+    text = _ADDRESS.sub("", str(getattr(exc, "message", None) or exc))
     found = re.search(r"\{.*\}", text, re.DOTALL)
     if found:
         try:

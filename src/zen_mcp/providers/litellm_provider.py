@@ -22,7 +22,7 @@ from zen_mcp.errors import (
     VendorUnreachable,
 )
 from zen_mcp.providers.base import LocalEndpoints
-from zen_mcp.providers.litellm_errors import translate
+from zen_mcp.providers.litellm_errors import not_json, translate
 from zen_mcp.providers.litellm_setup import import_litellm, is_imported
 from zen_mcp.types import Message, ModelChunk, ModelRequest, ModelResponse, Usage
 
@@ -135,10 +135,7 @@ class LiteLLMProvider:
                         yield ModelChunk(text=text)
             except Exception as exc:  # noqa: BLE001 - the border: every class is looked up in the table
                 raise self._translated(exc, model) from None
-            if collected.finish_reason is None:
-                raise VendorUnreachable(
-                    f"'{model.name}' ({model.vendor}) broke off after {len(collected.text):,} characters.", "Try again."
-                )
+            _check_end(chunks, collected, model)
             yield ModelChunk(response=collected.response(model, time.perf_counter() - started, notes))
         if scope.cancelled_caught:
             raise _timed_out(model, deadline, None)
@@ -194,7 +191,8 @@ class LiteLLMProvider:
         if isinstance(exc, VendorError):
             return exc
         # The cause is dropped: its text and its frames hold the key.
-        error = translate(exc, model, secrets=self._catalog.secrets())
+        secrets = {*self._catalog.secrets(), model.api_key or ""}
+        error = translate(exc, model, secrets=secrets)
         log.debug("%s: %s -> %s", model.name, type(exc).__name__, error)
         return error or VendorBadAnswer(f"'{model.name}' ({model.vendor}) failed: {type(exc).__name__}.", "Try again.")
 
@@ -298,6 +296,28 @@ def _response(answer: Any, model: Model, *, seconds: float, attempts: int, notes
     )
 
 
+def _check_end(chunks: Any, collected: _Collected, model: Model) -> None:
+    """Make sure that the vendor ended the stream: LiteLLM makes up a finish reason where none came.
+
+    Raises:
+        VendorUnreachable: the stream was cut.
+        VendorBadAnswer: it was no stream of answers at all.
+    """
+    headers: Any = getattr(chunks, "_response_headers", None) or {}
+    if not collected.text and "html" in str(headers.get("content-type")):
+        raise not_json(model)
+    received = getattr(chunks, "chunks", None)
+    ended = collected.finish_reason if received is None else any(_finish_reason(chunk) for chunk in received)
+    if not ended:
+        raise VendorUnreachable(
+            f"'{model.name}' ({model.vendor}) broke off after {len(collected.text):,} characters.", "Try again."
+        )
+
+
+def _finish_reason(chunk: Any) -> str | None:
+    return chunk.choices[0].finish_reason if chunk.choices else None
+
+
 def _check_text(text: str, finish: str | None, model: Model) -> None:
     if text.strip():
         return
@@ -367,7 +387,7 @@ class _Collected:
         self._usage = getattr(chunk, "usage", None) or self._usage
         if not chunk.choices:
             return ""
-        self.finish_reason = chunk.choices[0].finish_reason or self.finish_reason
+        self.finish_reason = _finish_reason(chunk) or self.finish_reason
         text = cast("str | None", chunk.choices[0].delta.content) or ""
         self.text += text
         return text

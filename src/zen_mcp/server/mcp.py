@@ -19,7 +19,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from zen_mcp import __version__
 from zen_mcp.errors import UnknownTool, ZenError
 from zen_mcp.observability.logs import EventLog
-from zen_mcp.server.clients import result_characters
+from zen_mcp.server.clients import call_seconds, result_characters
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
 from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
@@ -87,6 +87,7 @@ class McpDoor:
                         caller=Caller(session_id=self._session_id, client_name=name),
                         progress=progress.report,
                         max_characters=result_characters(name),
+                        max_seconds=call_seconds(name),
                     )
                 )
         except Exception as exc:  # noqa: BLE001 - the one place that catches everything

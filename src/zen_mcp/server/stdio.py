@@ -122,6 +122,7 @@ async def _warm_up(
     try:
         await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
         await _refresh_snapshot(app, door, connection, arguments, used)
+        await app.tidy()
     except Exception as exc:  # noqa: BLE001
         # Nothing here is needed for an answer: the first call imports what is missing and reports what is broken.
         _log.error("warm_up_failed", exc_info=exc)

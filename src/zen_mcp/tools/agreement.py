@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 _SHORT_CHARACTERS = 200
-_FINAL = re.compile(r"(?:final answer|answer|verdict|conclusion|recommendation)\W*(?:is\W*)?(.{1,120})", re.IGNORECASE)
+_FINAL = re.compile(r"(?:final answer|answer|verdict|conclusion|recommendation)\**\s*(?::|is\b)\W*(\w.{0,119})", re.IGNORECASE)
 _WORD = re.compile(r"[\w.+-]*\w")
 
 
@@ -34,9 +34,11 @@ def agreement_note(texts: Sequence[str]) -> str:
 
 def _conclusion(text: str) -> str:
     stripped = text.strip()
-    if len(stripped) > _SHORT_CHARACTERS:
-        found = _FINAL.findall(stripped)
-        stripped = found[-1].splitlines()[0] if found else ""
+    found = _FINAL.findall(stripped)
+    if found:
+        stripped = found[-1].splitlines()[0]
+    elif len(stripped) > _SHORT_CHARACTERS:
+        return ""
     return " ".join(_WORD.findall(stripped.lower()))
 
 

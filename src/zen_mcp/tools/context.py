@@ -16,13 +16,13 @@ from zen_mcp.conversations import (
     estimate_tokens,
     history,
 )
-from zen_mcp.errors import InvalidArguments, PromptTooLong
+from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
 from zen_mcp.tools.files import read_files, read_images
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.types import Caller, Message, ModelRequest, ModelResponse, ThinkingEffort, ToolRequest
 
-__all__ = ["Model", "Thread", "ToolContext", "ToolServices", "ToolSettings", "answer_of"]
+__all__ = ["Model", "Question", "Saved", "Thread", "ToolContext", "ToolServices", "ToolSettings", "answer_of"]
 
 UNKNOWN_WINDOW_TOKENS = 128_000
 """The context window assumed where neither models.yaml nor LiteLLM's map states one."""
@@ -49,6 +49,15 @@ class ToolServices:
     gateway: Gateway
     conversations: Conversations
     settings: ToolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What became of a round: the thread's id and the numbers of its turns in order, or why it was not stored."""
+
+    continuation_id: str = ""
+    turns: tuple[int, ...] = ()
+    note: str | None = None
 
 
 class ToolContext:
@@ -101,6 +110,11 @@ class ToolContext:
         return self.request.max_characters or self.settings.max_result_characters
 
     @property
+    def max_seconds(self) -> float | None:
+        """How long the client waits for this call; None for one that is patient."""
+        return self.request.max_seconds
+
+    @property
     def prompts(self) -> Mapping[str, str]:
         """The headed parts of the tool's `prompt.md`."""
         return load_prompts(self._folder) if self._folder else {}
@@ -150,9 +164,8 @@ class ToolContext:
         system: str,
         temperature: float | None = None,
         thinking: ThinkingEffort | None = None,
-        timeout_seconds: float | None = None,
     ) -> ModelResponse:
-        """Ask one model, with the thread's history before the question.
+        """Ask one model, with the thread's history before the question, within the time that the client waits.
 
         Raises:
             PromptTooLong: the question alone does not fit the model's context window.
@@ -175,7 +188,7 @@ class ToolContext:
                 caller=self.caller,
                 temperature=temperature,
                 thinking=thinking,
-                timeout_seconds=timeout_seconds,
+                timeout_seconds=min(model.timeout_seconds, self.request.max_seconds or model.timeout_seconds),
             )
         )
 
@@ -183,9 +196,13 @@ class ToolContext:
         """The caller's threads, the last used first."""
         return await self.services.conversations.list(user_id=self.user_id)
 
-    async def save(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> tuple[int, ...]:
-        """Store the question and its answers as turns of the thread; the numbers of the stored turns, in order."""
-        return await self.services.conversations.append(thread, question, answers)
+    async def save(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> Saved:
+        """Store the question and its answers as turns of the thread. An answer is never lost to a broken database."""
+        try:
+            numbers = await self.services.conversations.append(thread, question, answers)
+        except StorageError as exc:
+            return Saved(note=f"not stored, so it cannot be continued: {exc}")
+        return Saved(continuation_id=thread.id, turns=numbers)
 
 
 def answer_of(response: ModelResponse, *, stance: str | None = None) -> Answer:

@@ -79,15 +79,17 @@ async def read_images(images: Sequence[str], *, roots: Sequence[Path]) -> tuple[
 def _all(names: Sequence[str], read: Callable[[str], Read]) -> list[Read]:
     """Read each; all refusals in one error."""
     done: list[Read] = []
-    refused: list[str] = []
+    refused: list[FileRefused] = []
     for name in names:
         try:
             done.append(read(name))
         except FileRefused as exc:
-            refused.append(str(exc))
+            refused.append(exc)
+    if len(refused) == 1:
+        raise refused[0]
     if refused:
         more = f" And {len(refused) - _NAMED} more." if len(refused) > _NAMED else ""
-        raise FileRefused(" ".join(refused[:_NAMED]) + more)
+        raise FileRefused(" ".join(str(exc) for exc in refused[:_NAMED]) + more)
     return done
 
 
@@ -131,8 +133,8 @@ class _Guard:
             descriptor = os.open(path, flags)
         except OSError as exc:
             raise FileRefused(f"'{_shown(name)}' cannot be read: {exc.strerror}.", "Check its permissions.") from exc
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
+        try:
+            status = os.fstat(descriptor)
             if stat.S_ISDIR(status.st_mode):
                 raise FileRefused(f"'{_shown(name)}' is a directory.", "Name the files in it that matter.")
             if not stat.S_ISREG(status.st_mode):
@@ -144,7 +146,10 @@ class _Guard:
                 )
             if path.resolve() != path:
                 raise FileRefused(f"'{_shown(name)}' changed while it was opened.", "Try again.")
-            return file.read(self.max_bytes + 1)[: self.max_bytes]
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(self.max_bytes)
+        finally:
+            os.close(descriptor)
 
     def _allowed(self, name: str) -> Path:
         """The real path of a file that may be read."""

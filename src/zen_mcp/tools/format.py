@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zen_mcp.tools.context import Saved
 from zen_mcp.tools.paging import Head
 from zen_mcp.types import ModelResponse, Usage
 
@@ -29,14 +30,17 @@ def summary_line(response: ModelResponse) -> str:
     )
 
 
-def rest_note(thread_id: str, turn: int, shown: Head, length: int) -> list[str]:
-    """How to get the rest of a cut answer; nothing for a whole one."""
+def stored_line(saved: Saved) -> list[str]:
+    """How to go on in the thread, or why that is not possible."""
+    return [saved.note] if saved.note else [f"continuation_id {saved.continuation_id}"]
+
+
+def rest_note(saved: Saved, index: int, shown: Head, length: int) -> list[str]:
+    """How to get the rest of a cut answer, the stored turn at `index`; nothing for a whole one."""
     if shown.next_offset is None:
         return []
-    left = length - shown.next_offset
-    return [
-        f"{left:,} more characters: threads(continuation_id='{thread_id}', turn={turn}, offset={shown.next_offset})"
-    ]
+    call = f"threads(continuation_id='{saved.continuation_id}', turn={saved.turns[index]}, offset={shown.next_offset})"
+    return [f"{length - shown.next_offset:,} more characters: {call}"]
 
 
 def _other_name(response: ModelResponse) -> bool:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import answer_of
-from zen_mcp.tools.format import rest_note, summary_line
+from zen_mcp.tools.format import rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import ThinkingEffort, ToolResponse
 
@@ -58,12 +58,12 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
         temperature=params.temperature,
         thinking=params.thinking,
     )
-    numbers = await context.save(thread, question, [answer_of(response)])
-    shown = head(response.text, context.max_characters)
-    rest = rest_note(thread.id, numbers[-1], shown, len(response.text))
+    saved = await context.save(thread, question, [answer_of(response)])
+    shown = head(response.text, context.max_characters if saved.turns else len(response.text))
+    notes = [*response.notes, *rest_note(saved, -1, shown, len(response.text))]
     result = ChatResult(
         text=shown.text,
-        continuation_id=thread.id,
+        continuation_id=saved.continuation_id,
         model=response.model,
         vendor=response.vendor,
         answered_by=response.answered_by if response.answered_by != response.model else "",
@@ -72,8 +72,8 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
         cost_dollars=response.cost_dollars,
         seconds=round(response.seconds, 2),
         next_offset=shown.next_offset,
-        turn=numbers[-1] if shown.next_offset else None,
-        notes=[*response.notes, *rest],
+        turn=saved.turns[-1] if shown.next_offset else None,
+        notes=notes,
     )
-    footer = " · ".join([summary_line(response), f"continuation_id {thread.id}", *result.notes])
+    footer = " · ".join([summary_line(response), *stored_line(saved), *notes])
     return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 
 from pydantic import Field
 
 from zen_mcp.plugins.consensus.panel import Outcome
 from zen_mcp.tools import ToolResult
 from zen_mcp.tools.agreement import agreement_note
-from zen_mcp.tools.format import dollars, rest_note, summary_line
+from zen_mcp.tools.context import Saved
+from zen_mcp.tools.format import dollars, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import Head, heads
 from zen_mcp.types import ToolResponse
 
@@ -48,8 +50,7 @@ class ConsensusResult(ToolResult):
 def report(
     outcomes: Sequence[Outcome],
     *,
-    turns: Sequence[int | None],
-    thread_id: str,
+    saved: Saved,
     quorum: int | None,
     seconds: float,
     limit: int,
@@ -58,30 +59,32 @@ def report(
 
     Args:
         outcomes: one per member, in the panel's order.
-        turns: the stored turn of each outcome; None for those that did not answer.
-        thread_id: where the round is stored.
+        saved: where the round is stored: the question's turn, then one per outcome that answered.
         quorum: the quorum that was asked for.
         seconds: wall time of the whole round.
         limit: characters that the client shows whole.
     """
-    room = max(limit - _OVERHEAD_CHARACTERS * len(outcomes), 1)
     texts = [outcome.response.text if outcome.response else "" for outcome in outcomes]
+    # What is not stored cannot be paged: it is shown whole.
+    room = max(limit - _OVERHEAD_CHARACTERS * len(outcomes), 1) if saved.turns else sum(map(len, texts))
     shown = heads(texts, room)
+    places = count(1)
     answers = [
-        _answer(outcome, part, turn, thread_id) for outcome, part, turn in zip(outcomes, shown, turns, strict=True)
+        _answer(outcome, part, saved, next(places) if outcome.response else 0)
+        for outcome, part in zip(outcomes, shown, strict=True)
     ]
     responses = [outcome.response for outcome in outcomes if outcome.response]
     costs = [response.cost_dollars for response in responses if response.cost_dollars is not None]
     usages = [response.usage for response in responses if response.usage is not None]
     result = ConsensusResult(
-        summary=_summary(outcomes, quorum),
+        summary=" ".join([_summary(outcomes, quorum), *([f"The round is {saved.note}"] if saved.note else [])]),
         answers=answers,
         total_tokens=sum(usage.total_tokens for usage in usages) if usages else None,
         total_cost_dollars=sum(costs) if len(costs) == len(responses) else None,
         seconds=round(seconds, 2),
-        continuation_id=thread_id,
+        continuation_id=saved.continuation_id,
     )
-    total = f"{seconds:.1f} s · {dollars(result.total_cost_dollars)} · continuation_id {thread_id}"
+    total = " · ".join([f"{seconds:.1f} s", dollars(result.total_cost_dollars), *stored_line(saved)])
     blocks = [f"{result.summary}\n[{total}]"]
     blocks += [_block(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
     return ToolResponse(text="\n\n".join(blocks), structured=result.to_json())
@@ -99,7 +102,7 @@ def _summary(outcomes: Sequence[Outcome], quorum: int | None) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _answer(outcome: Outcome, shown: Head, turn: int | None, thread_id: str) -> PanelAnswer:
+def _answer(outcome: Outcome, shown: Head, saved: Saved, place: int) -> PanelAnswer:
     member, response = outcome.member, outcome.response
     if response is None:
         return PanelAnswer(
@@ -110,7 +113,7 @@ def _answer(outcome: Outcome, shown: Head, turn: int | None, thread_id: str) -> 
             error=_why(outcome),
             seconds=round(outcome.seconds, 2),
         )
-    rest = rest_note(thread_id, turn, shown, len(response.text)) if turn is not None else []
+    rest = rest_note(saved, place, shown, len(response.text))
     return PanelAnswer(
         model=member.model.name,
         status="answered",

@@ -65,19 +65,16 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
         temperature=params.temperature,
         thinking=params.thinking,
         quorum=params.quorum,
-        timeout_seconds=params.timeout_seconds or context.settings.panel_timeout_seconds,
+        timeout_seconds=_panel_seconds(params, context),
     )
     outcomes = await ask_panel(members, ask, context)
     answered = [outcome for outcome in outcomes if outcome.response is not None]
     if not answered:
         raise PanelFailed(f"None of the {len(members)} models answered.", " ".join(_reason(o) for o in outcomes))
     answers = [answer_of(o.response, stance=o.member.stance) for o in answered if o.response is not None]
-    numbers = await context.save(thread, question, answers)
-    turns = dict(zip((id(outcome) for outcome in answered), numbers[1:], strict=True))
     return report(
         outcomes,
-        turns=[turns.get(id(outcome)) for outcome in outcomes],
-        thread_id=thread.id,
+        saved=await context.save(thread, question, answers),
         quorum=params.quorum,
         seconds=time.perf_counter() - started,
         limit=context.max_characters,
@@ -101,6 +98,13 @@ def _members(params: ConsensusParams, context: ToolContext) -> tuple[Member, ...
             )
         seen.add((member.model.name, member.stance))
     return members
+
+
+def _panel_seconds(params: ConsensusParams, context: ToolContext) -> float | None:
+    """When the wait ends with what is there: as asked for, else as configured, never later than the client leaves."""
+    wanted = params.timeout_seconds or context.settings.panel_timeout_seconds
+    limits = [limit for limit in (wanted, context.max_seconds) if limit is not None]
+    return min(limits, default=None)
 
 
 def _reason(outcome: Outcome) -> str:
