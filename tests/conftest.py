@@ -41,9 +41,7 @@ def folder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, Any]]
 ) -> ServerFolder:
     """A server's folder with those models, and the `SETTINGS` of the test's file."""
-    return ServerFolder(
-        path=tmp_path_factory.mktemp("server"), models=models, settings=_constant(request, "SETTINGS")
-    )
+    return ServerFolder(path=tmp_path_factory.mktemp("server"), models=models, settings=_constant(request, "SETTINGS"))
 
 
 @pytest.fixture(scope="module")

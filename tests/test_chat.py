@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 from mcp.client import Client
-
 from tests.support.results import data_of, text_of
 from tests.support.server import ServerFolder, connect
 from tests.upstream import Behaviour, Upstream
+
 from zen_mcp.app import build
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import VendorTimeout
@@ -94,8 +94,8 @@ async def test_a_watched_call_reports_at_once_and_never_goes_silent(client: Clie
     upstream.behave("slow", Behaviour(text="done", delay_seconds=0.6))
     reports: list[tuple[float, str | None]] = []
 
-    async def note(done: float, total: float | None, message: str | None) -> None:  # noqa: RUF029 - the SDK awaits it
-        reports.append((done, message))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        reports.append((progress, message))
 
     try:
         await client.call_tool("chat", {"prompt": "x", "model": "slow"}, progress_callback=note)
@@ -122,9 +122,7 @@ async def test_a_client_that_hangs_up_early_is_answered_before_it_does(folder: S
     folder.write()
     config = load_config(environ=folder.environ(), working_directory=folder.work)
     app = build(config, environ=folder.environ(), working_directory=folder.work)
-    hanging = ToolRequest(
-        request_id="c", tool="chat", arguments={"prompt": "x", "model": "hanging"}, max_seconds=0.3
-    )
+    hanging = ToolRequest(request_id="c", tool="chat", arguments={"prompt": "x", "model": "hanging"}, max_seconds=0.3)
     with pytest.raises(VendorTimeout, match=r"gave no answer within 0\.3 s"):
         await app.registry.call(hanging)
     await app.aclose()

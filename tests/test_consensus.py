@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import pytest
 from mcp.client import Client
-
 from tests.support.results import data_of, error_of, text_of
 from tests.support.server import ServerFolder, connect
 from tests.support.tokens import o200k_tokens
@@ -18,7 +17,7 @@ from tests.upstream import Behaviour, Upstream
 
 pytestmark = pytest.mark.anyio
 
-WORDS = "the a server client request answer thread model token price limit cache retry stream panel vote".split()
+WORDS = "the a server client request answer thread model token price limit cache retry stream panel vote"
 
 
 def prose(seed: int, characters: int) -> str:
@@ -26,7 +25,7 @@ def prose(seed: int, characters: int) -> str:
     chosen = random.Random(seed)  # noqa: S311 - no secret
     words: list[str] = []
     while sum(len(word) + 1 for word in words) < characters:
-        words.append(chosen.choice(WORDS))
+        words.append(chosen.choice(WORDS.split()))
     return " ".join(words)
 
 
@@ -44,9 +43,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
 SETTINGS = {"default_panel": ["red", "green"]}
 
 
-async def test_the_panel_is_asked_at_once_and_each_answer_is_accounted_for(
-    client: Client, upstream: Upstream
-) -> None:
+async def test_the_panel_is_asked_at_once_and_each_answer_is_accounted_for(client: Client, upstream: Upstream) -> None:
     await client.call_tool("chat", {"prompt": "warm up", "model": "unpriced"})
     upstream.peak_requests = 0
     result = await client.call_tool("consensus", {"prompt": "What is it?", "models": ["red", "green", "blue"]})
@@ -92,7 +89,7 @@ async def test_stances_reach_their_member_alone_and_nobody_sees_another(client: 
     ]
     data = data_of(await client.call_tool("consensus", {"prompt": "Shall we?", "models": members}))
     sent = [(request.model, request.messages) for request in upstream.requests[start:]]
-    systems = {model: [] for model, _ in sent}
+    systems: dict[str, list[str]] = {model: [] for model, _ in sent}
     for model, messages in sent:
         assert [message["role"] for message in messages] == ["system", "user"]
         assert messages[1]["content"] == "Shall we?"
@@ -136,8 +133,8 @@ async def test_a_deadline_before_any_answer_is_an_error_that_says_so(client: Cli
 async def test_each_member_that_answers_is_reported(client: Client) -> None:
     reports: list[tuple[float, float | None, str | None]] = []
 
-    async def note(done: float, total: float | None, message: str | None) -> None:  # noqa: RUF029 - the SDK awaits it
-        reports.append((done, total, message))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        reports.append((progress, total, message))
 
     arguments = {"prompt": "x", "models": ["red", "locked"]}
     await client.call_tool("consensus", arguments, progress_callback=note)
@@ -169,9 +166,7 @@ async def test_a_long_panel_is_paged_each_member_for_itself(client: Client) -> N
     text, offset = data["answers"][1]["text"], int(rest.partition("offset=")[2].rstrip(")"))
     while offset is not None:
         page = data_of(
-            await client.call_tool(
-                "threads", {"continuation_id": data["continuation_id"], "turn": 3, "offset": offset}
-            )
+            await client.call_tool("threads", {"continuation_id": data["continuation_id"], "turn": 3, "offset": offset})
         )
         text += page["text"]
         offset = page.get("next_offset")

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 _SHORT_CHARACTERS = 200
-_FINAL = re.compile(r"(?:final answer|answer|verdict|conclusion|recommendation)\**\s*(?::|is\b)\W*(\w.{0,119})", re.IGNORECASE)
+_FINAL = re.compile(
+    r"(?:final answer|answer|verdict|conclusion|recommendation)\**\s*(?::|is\b)\W*(\w.{0,119})", re.IGNORECASE
+)
 _WORD = re.compile(r"[\w.+-]*\w")
 
 
