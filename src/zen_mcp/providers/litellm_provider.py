@@ -322,22 +322,13 @@ def _check_text(text: str, finish: str | None, model: Model) -> None:
     if text.strip():
         return
     if finish == "length":
-        raise _SpentAnswer(
+        spent = VendorBadAnswer(
             f"'{model.name}' ({model.vendor}) used up its output limit without a word of answer.",
             "Ask for less thinking, or raise max_output in models.yaml.",
         )
+        spent.retryable = False  # a second try would be as empty, and cost as much
+        raise spent
     raise VendorBadAnswer(f"'{model.name}' ({model.vendor}) gave an empty answer.", "Try again, or another model.")
-
-
-class _SpentAnswer(VendorBadAnswer):
-    """An empty answer that a second try would not fill."""
-
-    retryable = False
-
-    @property
-    def kind(self) -> str:
-        """Told as what it is to the caller."""
-        return VendorBadAnswer.__name__
 
 
 def _usage(usage: Any) -> Usage | None:
