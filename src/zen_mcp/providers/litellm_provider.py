@@ -234,6 +234,8 @@ def _parameters(request: ModelRequest, model: Model) -> tuple[dict[str, Any], tu
     limit = request.max_output_tokens
     if limit is None and "claude" in model.litellm_model:
         limit = min(model.max_output or CLAUDE_OUTPUT_TOKENS, CLAUDE_OUTPUT_TOKENS)
+    if limit is None and model.is_local:
+        limit = model.max_output  # small models like to go on for ever
     if limit is not None:
         parameters["max_tokens"] = limit
     return parameters, tuple(notes)

@@ -149,6 +149,7 @@ class LocalPanel:
         while time.monotonic() < deadline:
             found = _read(state)
             if found is not None and _healthy(found):
+                child.returncode = 0  # it outlives us on purpose: subprocess need not warn of it
                 return found
             if child.poll() is not None:
                 raise LocalModelError(
