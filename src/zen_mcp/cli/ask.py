@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
+from typing import cast
 
 import anyio
 from rich.console import Console
@@ -43,6 +45,11 @@ def question_arguments(arguments: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def named_files(wanted: Mapping[str, object]) -> list[str]:
+    """The files and images on the command line."""
+    return [*cast("list[str]", wanted["files"]), *cast("list[str]", wanted["images"])]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and print the answer."""
     wanted = {**question_arguments(arguments), "model": arguments.model}
@@ -56,10 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     answer, _, figures = response.text.rpartition("\n\n[")
     sys.stdout.write(answer + "\n")
     sys.stdout.flush()
-    console.print(figures.removesuffix("]"), style="dim", highlight=False, markup=False)
+    console.print(figures.removesuffix("]"), style="dim", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 async def _ask(config: str | None, wanted: dict[str, object]) -> ToolResponse:
-    async with open_app(config) as app:
+    async with open_app(config, named=named_files(wanted)) as app:
         return await call_tool(app, "chat", wanted)

@@ -18,7 +18,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from zen_mcp.cli.ask import add_question_arguments, question_arguments
+from zen_mcp.cli.ask import add_question_arguments, named_files, question_arguments
 from zen_mcp.cli.session import call_tool, open_app
 from zen_mcp.errors import ZenError
 from zen_mcp.middleware.base import CallNext
@@ -67,17 +67,14 @@ def show(response: ToolResponse, console: Console) -> None:
         console.print(Panel(body, title=title, title_align="left"))
     cost = dollars(result.get("total_cost_dollars"))
     console.print(Text(result["summary"], style="bold"))
-    console.print(
-        Text(
-            f"{result.get('seconds', 0)} s · {cost} · continue with -c {result['continuation_id']}",
-            style="dim",
-        )
-    )
+    thread = result.get("continuation_id")
+    more = [f"continue with -c {thread}"] if thread else []
+    console.print(Text(" · ".join([f"{result.get('seconds', 0)} s", cost, *more]), style="dim"))
 
 
 async def _ask(config: str | None, wanted: dict[str, object]) -> ToolResponse:
     table = LiveTable()
-    async with open_app(config, watchers=(table.watch,)) as app:
+    async with open_app(config, named=named_files(wanted), watchers=(table.watch,)) as app:
         with Live(table, console=Console(stderr=True), refresh_per_second=8, transient=False):
             return await call_tool(app, "consensus", wanted)
 

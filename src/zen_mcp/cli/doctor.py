@@ -90,7 +90,9 @@ def _installed() -> Iterator[Finding]:
 
 
 def _settings(app: App) -> Iterator[Finding]:
-    yield Finding(state="ok", what=f"settings: {', '.join(str(file) for file in app.config.files)}")
+    defaults = app.config.folders[0][1]
+    own = [str(file) for file in app.config.files if file.parent != defaults]
+    yield Finding(state="ok", what=f"settings: {', '.join(own) or 'those that come with the server; zen config init'}")
     models = app.catalog.models
     usable = sum(model.unavailable is None for model in models)
     try:
@@ -102,18 +104,21 @@ def _settings(app: App) -> Iterator[Finding]:
 
 
 def _keys(app: App) -> Iterator[Finding]:
-    """One line per key variable: set or not, and where it came from; never any part of its value."""
+    """Each key variable that is set and where it came from, never any part of its value; then those that are not."""
     variables: dict[str, list[Model]] = {}
     for model in app.catalog.models:
         if model.key_variable:
             variables.setdefault(model.key_variable, []).append(model)
+    missing: list[str] = []
     for name, models in sorted(variables.items()):
         vendors = ", ".join(sorted({model.vendor for model in models}))
         origin = app.config.environment.source(name)
         if origin:
             yield Finding(state="ok", what=f"{name} is set ({origin}): {vendors}")
-        else:
-            yield Finding(state="note", what=f"{name} is not set: {vendors}", mend=f"export {name}=…")
+        elif any(model.unavailable for model in models):
+            missing.append(f"{name} ({vendors})")
+    if missing:
+        yield Finding(state="note", what=f"not set: {', '.join(missing)}", mend="export NAME=…, or NAME=… in .env")
 
 
 def _local() -> Iterator[Finding]:

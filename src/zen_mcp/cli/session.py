@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -23,9 +24,17 @@ UNLIMITED_CHARACTERS = 10_000_000
 
 @asynccontextmanager
 async def open_app(
-    config: str | None, *, watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = ()
+    config: str | None,
+    *,
+    named: Sequence[str] = (),
+    watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = (),
 ) -> AsyncGenerator[App]:
-    """The server's parts for one command; logs go to stderr from level WARNING on.
+    """The server's parts for one command; logs go to stderr, errors only.
+
+    Args:
+        config: a settings folder above all others.
+        named: files that the user names on the command line; who types a path may read it, wherever it lies.
+        watchers: middlewares around every model request.
 
     Raises:
         ConfigError: the settings are wrong.
@@ -33,6 +42,8 @@ async def open_app(
     settings = load_config(Path(config) if config else None, environ=os.environ)
     log = settings.server.log
     configure_logs(log if log.file else log.model_copy(update={"level": "ERROR", "format": "console"}))
+    roots = (*(settings.server.roots or (Path.cwd(),)), *(Path(name).parent for name in named))
+    settings = replace(settings, server=settings.server.model_copy(update={"roots": roots}))
     app = build(settings, environ=os.environ, model_watchers=watchers)
     try:
         yield app
