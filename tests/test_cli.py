@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.conftest import KEY
 from tests.support.server import ServerFolder
 from tests.upstream import Behaviour, Upstream
+
 from zen_mcp import __version__
 from zen_mcp.cli.main import COMMANDS
 

@@ -99,6 +99,7 @@ def build(
         discover(settings.plugin_folders),
         services=services,
         chain=(log_tool,),
+        offered=settings.tools,
         disabled=settings.disabled_tools,
     )
     return App(

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import anyio
 
@@ -19,12 +19,12 @@ from zen_mcp.errors import (
     VendorBadAnswer,
     VendorError,
     VendorTimeout,
-    VendorUnreachable,
 )
 from zen_mcp.providers.base import LocalEndpoints
-from zen_mcp.providers.litellm_errors import not_json, translate
+from zen_mcp.providers.litellm_answers import Collected, check_end, response_of
+from zen_mcp.providers.litellm_errors import translate
 from zen_mcp.providers.litellm_setup import import_litellm, is_imported
-from zen_mcp.types import Message, ModelChunk, ModelRequest, ModelResponse, Usage
+from zen_mcp.types import Message, ModelChunk, ModelRequest, ModelResponse
 
 __all__ = ["LiteLLMProvider", "import_litellm"]
 
@@ -101,7 +101,7 @@ class LiteLLMProvider:
             for attempt in range(1, MOST_REQUESTS + 1):
                 try:
                     answer = await self._complete(model, parameters, deadline - (time.perf_counter() - started))
-                    return _response(
+                    return response_of(
                         answer, model, seconds=time.perf_counter() - started, attempts=attempt, notes=notes
                     )
                 except VendorError as exc:
@@ -123,7 +123,7 @@ class LiteLLMProvider:
         deadline = request.timeout_seconds or model.timeout_seconds
         started = time.perf_counter()
         parameters, notes = _parameters(request, model)
-        collected = _Collected()
+        collected = Collected()
         with anyio.move_on_after(deadline) as scope:
             await self._prepare(model)
             options = {**parameters, "stream": True, "stream_options": {"include_usage": True}}
@@ -135,7 +135,7 @@ class LiteLLMProvider:
                         yield ModelChunk(text=text)
             except Exception as exc:  # noqa: BLE001 - the border: every class is looked up in the table
                 raise self._translated(exc, model) from None
-            _check_end(chunks, collected, model)
+            check_end(chunks, collected, model)
             yield ModelChunk(response=collected.response(model, time.perf_counter() - started, notes))
         if scope.cancelled_caught:
             raise _timed_out(model, deadline, None)
@@ -172,7 +172,7 @@ class LiteLLMProvider:
             self._router = _make_router(litellm)
         for entry in [old for name, old in self._deployed.items() if name == model.name]:
             self._router.delete_deployment(id=f"{model.name}-{entry}")
-        deployment = importlib_deployment()(
+        deployment = litellm.types.router.Deployment(
             model_name=model.name,
             litellm_params=settings,
             model_info={"id": f"{model.name}-{identity}"},
@@ -195,11 +195,6 @@ class LiteLLMProvider:
         error = translate(exc, model, secrets=secrets)
         log.debug("%s: %s -> %s", model.name, type(exc).__name__, error)
         return error or VendorBadAnswer(f"'{model.name}' ({model.vendor}) failed: {type(exc).__name__}.", "Try again.")
-
-
-def importlib_deployment() -> Any:
-    """LiteLLM's class of a deployment."""
-    return import_litellm().types.router.Deployment
 
 
 def _make_router(litellm: Any) -> Any:
@@ -268,140 +263,3 @@ def _timed_out(model: Model, deadline: float, failure: VendorError | None) -> Ve
         f"'{model.name}' ({model.vendor}) gave no answer within {deadline:g} s.{before}",
         "Try again, another model, or a longer timeout_seconds in models.yaml.",
     )
-
-
-def _response(answer: Any, model: Model, *, seconds: float, attempts: int, notes: tuple[str, ...]) -> ModelResponse:
-    """LiteLLM's answer as ours.
-
-    Raises:
-        VendorBadAnswer: there is no text in it.
-    """
-    choices = getattr(answer, "choices", None)
-    if not choices:
-        raise VendorBadAnswer(f"'{model.name}' ({model.vendor}) answered without any choice.", "Try again.")
-    text = choices[0].message.content or ""
-    finish = choices[0].finish_reason
-    _check_text(text, finish, model)
-    usage = _usage(getattr(answer, "usage", None))
-    return ModelResponse(
-        text=text,
-        model=model.name,
-        vendor=model.vendor,
-        answered_by=str(getattr(answer, "model", None) or model.name),
-        usage=usage,
-        cost_dollars=cost_dollars(usage, model),
-        seconds=seconds,
-        finish_reason=finish,
-        upstream_id=getattr(answer, "id", None),
-        attempts=attempts,
-        notes=notes,
-    )
-
-
-def _check_end(chunks: Any, collected: _Collected, model: Model) -> None:
-    """Make sure that the vendor ended the stream: LiteLLM makes up a finish reason where none came.
-
-    Raises:
-        VendorUnreachable: the stream was cut.
-        VendorBadAnswer: it was no stream of answers at all.
-    """
-    headers: Any = getattr(chunks, "_response_headers", None) or {}
-    if not collected.text and "html" in str(headers.get("content-type")):
-        raise not_json(model)
-    received = getattr(chunks, "chunks", None)
-    ended = collected.finish_reason if received is None else any(_finish_reason(chunk) for chunk in received)
-    if not ended:
-        raise VendorUnreachable(
-            f"'{model.name}' ({model.vendor}) broke off after {len(collected.text):,} characters.", "Try again."
-        )
-
-
-def _finish_reason(chunk: Any) -> str | None:
-    return chunk.choices[0].finish_reason if chunk.choices else None
-
-
-def _check_text(text: str, finish: str | None, model: Model) -> None:
-    if text.strip():
-        return
-    if finish == "length":
-        spent = VendorBadAnswer(
-            f"'{model.name}' ({model.vendor}) used up its output limit without a word of answer.",
-            "Ask for less thinking, or raise max_output in models.yaml.",
-        )
-        spent.retryable = False  # a second try would be as empty, and cost as much
-        raise spent
-    raise VendorBadAnswer(f"'{model.name}' ({model.vendor}) gave an empty answer.", "Try again, or another model.")
-
-
-def _usage(usage: Any) -> Usage | None:
-    """LiteLLM's usage as ours; None when the upstream did not say."""
-    if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
-        return None
-    cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
-    reasoning = getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None)
-    return Usage(
-        input_tokens=usage.prompt_tokens or 0,
-        output_tokens=usage.completion_tokens or 0,
-        cached_tokens=cached or 0,
-        reasoning_tokens=reasoning or 0,
-    )
-
-
-def cost_dollars(usage: Usage | None, model: Model) -> float | None:
-    """What the tokens cost at the catalog's prices; None when a price or the usage is unknown."""
-    price = model.price
-    if usage is None or price.input_dollars_per_token is None or price.output_dollars_per_token is None:
-        return None
-    cached_price = price.cached_dollars_per_token
-    if cached_price is None:
-        cached_price = price.input_dollars_per_token
-    fresh = usage.input_tokens - usage.cached_tokens
-    return (
-        fresh * price.input_dollars_per_token
-        + usage.cached_tokens * cached_price
-        + usage.output_tokens * price.output_dollars_per_token
-    )
-
-
-class _Collected:
-    """A streamed answer as it grows."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.finish_reason: str | None = None
-        self._usage: Any = None
-        self._model: str | None = None
-        self._id: str | None = None
-
-    def take(self, chunk: Any) -> str:
-        """Add a chunk; its text."""
-        self._model = getattr(chunk, "model", None) or self._model
-        self._id = getattr(chunk, "id", None) or self._id
-        self._usage = getattr(chunk, "usage", None) or self._usage
-        if not chunk.choices:
-            return ""
-        self.finish_reason = _finish_reason(chunk) or self.finish_reason
-        text = cast("str | None", chunk.choices[0].delta.content) or ""
-        self.text += text
-        return text
-
-    def response(self, model: Model, seconds: float, notes: tuple[str, ...]) -> ModelResponse:
-        """The whole.
-
-        Raises:
-            VendorBadAnswer: there is no text in it.
-        """
-        _check_text(self.text, self.finish_reason, model)
-        usage = _usage(self._usage)
-        return ModelResponse(
-            text=self.text,
-            model=model.name,
-            vendor=model.vendor,
-            answered_by=self._model or model.name,
-            usage=usage,
-            cost_dollars=cost_dollars(usage, model),
-            seconds=seconds,
-            finish_reason=self.finish_reason,
-            upstream_id=self._id,
-            notes=notes,
-        )

@@ -19,9 +19,6 @@ RESULT_CHARACTERS: tuple[tuple[str, int], ...] = (
     ("cline", 7_500),
 )
 
-# Asked of Claude Code for tools whose results may be long: what it shows whole grows from 49,000 to this.
-CLAUDE_RESULT_CHARACTERS = 300_000
-
 
 # How long each client waits for a call, a little less than measured, whether or not it hears of progress. Clients that
 # wait for longer than any model's deadline, or that progress keeps patient, are not listed.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zen_mcp.server.clients import CLAUDE_RESULT_CHARACTERS
-from zen_mcp.tools.base import BaseTool, ToolHints, ToolProtocol
+from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.types import JSONObject
 
 # Cut at 4,096 characters by Claude and never shown by some clients: nothing that a tool needs may stand only here.
@@ -27,26 +26,12 @@ def describe(tool: ToolProtocol) -> JSONObject:
     if output is not None:
         entry["outputSchema"] = output
     annotations: JSONObject = {}
-    if hints.title:
-        entry["title"] = hints.title
     if hints.read_only:
         annotations["readOnlyHint"] = True
     if not hints.open_world:
         annotations["openWorldHint"] = False
     if annotations:
         entry["annotations"] = annotations
-    meta = _meta(hints)
-    if meta:
-        entry["_meta"] = meta
-    return entry
-
-
-def _meta(hints: ToolHints) -> JSONObject:
-    meta: JSONObject = {}
     if hints.always_load:
-        meta["anthropic/alwaysLoad"] = True
-    if hints.search_hint:
-        meta["anthropic/searchHint"] = hints.search_hint
-    if hints.shows_long_results:
-        meta["anthropic/maxResultSizeChars"] = CLAUDE_RESULT_CHARACTERS
-    return meta
+        entry["_meta"] = {"anthropic/alwaysLoad": True}
+    return entry

@@ -41,16 +41,12 @@ class ToolHints:
     """What clients may know about a tool before they call it.
 
     `read_only`: it changes nothing outside the server, so clients may call it in parallel. `open_world`: it talks
-    to vendors. `always_load`: clients that hide tools until searched should show this one. `search_hint`: words
-    to find it by. `shows_long_results`: the client may show results longer than its usual limit.
+    to vendors. `always_load`: clients that hide tools until searched should show this one.
     """
 
-    title: str = ""
     read_only: bool = True
     open_world: bool = True
     always_load: bool = False
-    search_hint: str = ""
-    shows_long_results: bool = False
 
 
 @runtime_checkable

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from zen_mcp.types import JSONObject, JSONValue
 
-_DROPPED = frozenset({"title", "default", "discriminator"})
+# Bounds stand in the descriptions, in words; arguments are checked centrally, whatever the schema says.
+_DROPPED = frozenset({"title", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum"})
 
 
 def compact_schema(model: type[BaseModel], *, output: bool = False) -> JSONObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import answer_of
@@ -24,26 +25,23 @@ class ChatParams(ToolParams):
 
 
 class ChatResult(ToolResult):
-    """One answer."""
+    """One answer. The schema tells clients the first fields; the rest speak for themselves and cost no tokens."""
 
     text: str = ""
     continuation_id: str = ""
     model: str = ""
     vendor: str = ""
-    answered_by: str = ""
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_dollars: float | None = None
-    seconds: float = 0.0
-    next_offset: int | None = None
-    turn: int | None = None
-    notes: list[str] = Field(default=[])
+    answered_by: SkipJsonSchema[str] = ""
+    input_tokens: SkipJsonSchema[int | None] = None
+    output_tokens: SkipJsonSchema[int | None] = None
+    cost_dollars: SkipJsonSchema[float | None] = None
+    seconds: SkipJsonSchema[float] = 0.0
+    next_offset: SkipJsonSchema[int | None] = None
+    turn: SkipJsonSchema[int | None] = None
+    notes: SkipJsonSchema[list[str]] = Field(default=[])
 
 
-@tool(
-    result=ChatResult,
-    hints=ToolHints(title="Ask a model", always_load=True, shows_long_results=True, search_hint="second opinion"),
-)
+@tool(result=ChatResult, hints=ToolHints(always_load=True))
 async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
     """Ask one model and store the turn."""
     model = context.catalog.require(params.model)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.plugins.consensus.panel import Outcome
 from zen_mcp.tools import ToolResult
@@ -41,9 +42,9 @@ class ConsensusResult(ToolResult):
 
     summary: str = ""
     answers: list[PanelAnswer] = Field(default=[])
-    total_tokens: int | None = None
+    total_tokens: SkipJsonSchema[int | None] = None
     total_cost_dollars: float | None = None
-    seconds: float = 0.0
+    seconds: SkipJsonSchema[float] = 0.0
     continuation_id: str = ""
 
 

@@ -19,9 +19,9 @@ LARGEST_PANEL = 16
 class MemberParams(ToolParams):
     """A model with a side to take."""
 
-    model: str
-    stance: Stance | None = None
-    stance_prompt: str | None = None
+    model: str = Field(description="Name or alias")
+    stance: Stance | None = Field(default=None, description="Side to argue")
+    stance_prompt: str | None = Field(default=None, description="In other words")
 
 
 class ConsensusParams(ToolParams):
@@ -33,12 +33,12 @@ class ConsensusParams(ToolParams):
     prompt: str = Field(description="Question with all context, neutrally put")
     models: list[str | MemberParams] = Field(default=[], description="2-16; default: the configured panel")
     files: list[str] = Field(default=[], description="Absolute paths")
-    images: list[str] = Field(default=[])
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    thinking: ThinkingEffort | None = None
+    images: list[str] = Field(default=[], description="Absolute paths or data URLs")
+    temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
+    thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
     quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
     timeout_seconds: float | None = Field(default=None, gt=0, description="Return what is there by then")
-    continuation_id: str | None = None
+    continuation_id: str | None = Field(default=None, description="Thread to continue")
 
     @model_validator(mode="after")
     def _panel_of_a_sensible_size(self) -> ConsensusParams:
@@ -47,10 +47,7 @@ class ConsensusParams(ToolParams):
         return self
 
 
-@tool(
-    result=ConsensusResult,
-    hints=ToolHints(title="Ask a panel", always_load=True, shows_long_results=True, search_hint="panel of models"),
-)
+@tool(result=ConsensusResult, hints=ToolHints(always_load=True))
 async def consensus(params: ConsensusParams, context: ToolContext) -> ToolResponse:
     """Ask the panel and store the round."""
     started = time.perf_counter()

@@ -27,7 +27,7 @@ class ListModelsResult(ToolResult):
     more: int = 0
 
 
-@tool(result=ListModelsResult, hints=ToolHints(title="Models", open_world=False))
+@tool(hints=ToolHints(open_world=False))
 async def listmodels(params: ListModelsParams, context: ToolContext) -> ToolResponse:
     """List the models that fit the filter, the available ones first."""
     wanted = params.filter.strip().lower()

@@ -28,7 +28,7 @@ class ThreadsResult(ToolResult):
     next_offset: int | None = None
 
 
-@tool(result=ThreadsResult, hints=ToolHints(title="Threads", open_world=False, shows_long_results=True))
+@tool(hints=ToolHints(open_world=False))
 async def threads(params: ThreadsParams, context: ToolContext) -> ToolResponse:
     """List threads, or read one."""
     if params.continuation_id is None:

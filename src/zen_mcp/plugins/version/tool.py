@@ -23,7 +23,7 @@ class VersionResult(ToolResult):
     mcp: str = ""
 
 
-@tool(result=VersionResult, hints=ToolHints(title="Version", open_world=False))
+@tool(hints=ToolHints(open_world=False))
 async def version(params: VersionParams, context: ToolContext) -> ToolResponse:
     """Tell the versions."""
     result = VersionResult(
