@@ -38,7 +38,9 @@ CALL_SECONDS = 300.0
 
 def main() -> int:
     """Fetch, serve, ask twice, show; the exit code."""
-    console = Console(width=min(Console().width, 120) if sys.stdout.isatty() else 110, record="--svg" in sys.argv)
+    console = Console(
+        width=min(Console().width, 120) if sys.stdout.isatty() else 110, record="--svg" in sys.argv, highlight=False
+    )
     named = os.environ.get("ZEN_DEMO_MODELS", "")
     panel = [name.strip() for name in named.split(",") if name.strip()] or list(DEFAULT_PANEL)
     if not named:
@@ -110,7 +112,7 @@ async def ask(client: Client, console: Console, prompt: str, panel: list[str], t
 
         result = await client.call_tool(
             "consensus",
-            {"prompt": prompt, "models": panel, **({"continuation_id": thread} if thread else {})},
+            {"prompt": prompt, "models": panel, "temperature": 0, **({"continuation_id": thread} if thread else {})},
             read_timeout_seconds=CALL_SECONDS,
             progress_callback=show,
         )
