@@ -56,6 +56,7 @@ def test_ask_prints_the_answer_alone_on_standard_output(folder: ServerFolder) ->
     assert "continuation_id t-" in done.stderr
 
 
+@pytest.mark.slow
 def test_ask_reads_standard_input_and_a_file_from_anywhere(
     folder: ServerFolder, upstream: Upstream, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def test_ask_reads_standard_input_and_a_file_from_anywhere(
     assert "remember the milk" in content
 
 
+@pytest.mark.slow
 def test_a_thread_goes_on_across_commands(folder: ServerFolder, upstream: Upstream) -> None:
     first = json.loads(folder.run("ask", "--json", "first").stdout)
     folder.run("ask", "-c", first["continuation_id"], "second")
@@ -88,11 +90,13 @@ def test_consensus_shows_every_answer_and_a_row_for_each_model(folder: ServerFol
     assert KEY not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_consensus_as_json_is_the_tools_result(folder: ServerFolder) -> None:
     result = json.loads(folder.run("consensus", "--json", "Which?").stdout)
     assert [answer["model"] for answer in result["answers"]] == ["fine", "other"]
 
 
+@pytest.mark.slow
 def test_a_foreseen_failure_is_one_line_and_exit_code_one(folder: ServerFolder) -> None:
     done = folder.run("ask", "-m", "locked", "hello")
     assert done.returncode == 1
@@ -104,6 +108,7 @@ def test_a_foreseen_failure_is_one_line_and_exit_code_one(folder: ServerFolder) 
     assert json.loads(as_json.stdout)["error"]["kind"] == "VendorAuthFailed"
 
 
+@pytest.mark.slow
 def test_threads_are_listed_shown_and_deleted(folder: ServerFolder) -> None:
     thread = json.loads(folder.run("ask", "--json", "A question to remember").stdout)["continuation_id"]
     assert f"{thread}  " in folder.run("threads").stdout
@@ -130,6 +135,7 @@ def test_models_lists_what_can_be_asked_and_what_the_others_need(folder: ServerF
     assert opus["input_dollars_per_million"] > 0
 
 
+@pytest.mark.slow
 def test_doctor_says_what_answers_and_how_to_mend_what_does_not(folder: ServerFolder) -> None:
     folder = ServerFolder(
         path=folder.path,

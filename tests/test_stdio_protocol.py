@@ -187,6 +187,7 @@ async def test_the_server_leaves_on_sigterm(recorded: ServerFolder, arguments: t
     assert code == 0
 
 
+@pytest.mark.slow
 async def test_the_snapshot_answers_exactly_as_the_server_does(recorded: ServerFolder) -> None:
     answers: dict[str, list[dict[str, Any]]] = {}
     for start in PRELUDES:
@@ -201,6 +202,7 @@ async def test_the_snapshot_answers_exactly_as_the_server_does(recorded: ServerF
     assert answers["prelude"] == answers["plain"]
 
 
+@pytest.mark.slow
 async def test_a_changed_tool_list_makes_a_new_snapshot_and_is_announced(tmp_path: Path) -> None:
     folder = ServerFolder(path=tmp_path, settings={"disabled_tools": ["threads"]})
 
@@ -214,6 +216,26 @@ async def test_a_changed_tool_list_makes_a_new_snapshot_and_is_announced(tmp_pat
     assert "threads" not in await start_and_list()
     folder = ServerFolder(path=tmp_path, settings={"disabled_tools": []})
     assert "threads" in await start_and_list(), "changed settings make the snapshot stale"
+
+
+@pytest.mark.slow
+async def test_a_snapshot_that_is_no_longer_true_is_corrected_and_announced(tmp_path: Path) -> None:
+    folder = ServerFolder(path=tmp_path)
+    async with RawServer(folder) as server:
+        await server.initialize()
+        await folder.snapshot_written()
+    (snapshot,) = folder.path.glob("cache/snapshots/*.json")
+    truth = snapshot.read_text(encoding="utf-8")
+    snapshot.write_text(truth.replace("Ask another AI model", "Ask an older AI model"), encoding="utf-8")
+    async with RawServer(folder) as server:
+        await server.initialize()
+        before = await server.request(1, "tools/list")
+        told = await server.receive()
+        after = await server.request(2, "tools/list")
+    assert "Ask an older AI model" in str(before), "the snapshot answers, and at once"
+    assert told == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    assert "Ask another AI model" in str(after)
+    assert snapshot.read_text(encoding="utf-8") == truth
 
 
 async def test_nothing_but_protocol_is_on_standard_output(recorded: ServerFolder, arguments: tuple[str, ...]) -> None:

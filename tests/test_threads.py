@@ -102,6 +102,7 @@ async def test_what_does_not_fit_is_left_out_from_the_oldest_on(client: Client, 
     assert "word word" not in str(sent)
 
 
+@pytest.mark.slow
 async def test_a_thread_is_there_after_a_restart_and_after_kill_9(folder: ServerFolder, upstream: Upstream) -> None:
     async with connect(folder) as first:
         thread = await say(first, "before the restart")
@@ -128,6 +129,7 @@ async def test_two_calls_on_one_thread_at_once_lose_nothing(client: Client) -> N
     assert "## 18 · fine" in shown, "nine questions and nine answers, each with a number of its own"
 
 
+@pytest.mark.slow
 async def test_several_server_processes_share_one_file(folder: ServerFolder) -> None:
     async with connect(folder) as one, connect(folder) as two, connect(folder) as three:
         thread = await say(one, "start")
@@ -146,6 +148,7 @@ async def test_threads_are_listed_the_last_used_first(client: Client) -> None:
     assert listed[0]["turns"] == 2
 
 
+@pytest.mark.slow
 async def test_an_expired_thread_is_said_to_be_gone(folder: ServerFolder) -> None:
     expiring = ServerFolder(
         path=folder.path, models=folder.models, settings={"default_model": "fine", "thread_retention_days": 1}
@@ -171,6 +174,7 @@ async def test_the_database_is_readable_to_its_owner_alone(folder: ServerFolder,
         assert database.parent.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 async def test_a_server_that_is_stopped_in_the_middle_of_a_call_leaves_a_whole_database(
     folder: ServerFolder, upstream: Upstream
 ) -> None:

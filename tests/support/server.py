@@ -42,12 +42,15 @@ class ServerFolder:
         return self.path / "work"
 
     def write(self) -> None:
-        """Write the settings files; JSON is YAML."""
+        """Write the settings files where they differ: a newer file makes the snapshot stale. JSON is YAML."""
         config = self.path / "config"
         for folder in (config, self.work):
             folder.mkdir(parents=True, exist_ok=True)
-        (config / "models.yaml").write_text(json.dumps({"version": "1.0", "models": self.models}), encoding="utf-8")
-        (config / "server.yaml").write_text(json.dumps({"version": "1.0", **self.settings}), encoding="utf-8")
+        for name, content in (("models", {"models": self.models}), ("server", self.settings)):
+            file = config / f"{name}.yaml"
+            text = json.dumps({"version": "1.0", **content})
+            if not file.exists() or file.read_text(encoding="utf-8") != text:
+                file.write_text(text, encoding="utf-8")
 
     def environ(self) -> dict[str, str]:
         """The environment of the process: no keys of the machine, folders of its own."""

@@ -120,8 +120,9 @@ async def _warm_up(
         with anyio.move_on_after(_HANDSHAKE_SECONDS):
             await connection.past_handshake.wait()
     try:
-        await anyio.to_thread.run_sync(app.warm_up, abandon_on_cancel=True)
-        await _refresh_snapshot(app, door, connection, arguments, used)
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(anyio.to_thread.run_sync, app.warm_up, abandon_on_cancel=True))
+            await _refresh_snapshot(app, door, connection, arguments, used)
         await app.tidy()
     except Exception as exc:  # noqa: BLE001
         # Nothing here is needed for an answer: the first call imports what is missing and reports what is broken.
@@ -131,6 +132,8 @@ async def _warm_up(
 async def _refresh_snapshot(
     app: App, door: McpDoor, connection: Connection, arguments: list[str], used: Snapshot | None
 ) -> None:
+    if "--no-prelude" in arguments:
+        return
     if not app.config.server.prelude:
         forget_snapshot(arguments, os.environ)
         return
