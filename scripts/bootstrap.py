@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import venv
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,11 +33,11 @@ def main() -> int:
             [
                 uv,
                 "pip",
-                "install",
+                "sync",
                 "-q",
                 "--require-hashes",
                 "--compile-bytecode",
-                "-r",
+                "requirements/uv.txt",
                 "requirements/dev.txt",
             ],
         ),
@@ -44,16 +46,39 @@ def main() -> int:
     if not (bin_folder / "python").exists():
         venv.create(VENV, with_pip=True)
     for number, (name, command) in enumerate(steps, start=1):
-        sys.stderr.write(f"\rset-up {number}/{len(steps)} {name:<12}")
-        sys.stderr.flush()
-        started = time.monotonic()
-        done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.stderr.write(f"\n{' '.join(command)}\nfailed:\n{done.stdout}{done.stderr}\n")
-            return done.returncode
-        sys.stderr.write(f"\rset-up {number}/{len(steps)} {name:<12} {time.monotonic() - started:5.1f} s\n")
+        code = run_step(command, f"{number}/{len(steps)} {name}", done=number - 1, of=len(steps))
+        if code:
+            return code
     (VENV / ".ready").touch()
     return 0
+
+
+def run_step(command: list[str], title: str, *, done: int, of: int) -> int:
+    """Run one step under a bar; what it printed is shown only when it fails."""
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=output, stderr=output)
+        while process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.2)
+            if sys.stderr.isatty():
+                draw(title, time.monotonic() - started, done=done, of=of)
+        if process.returncode:
+            output.seek(0)
+            words = output.read().decode(errors="replace")
+            sys.stderr.write(f"\n{' '.join(command)}\nfailed:\n{words}\n")
+            return process.returncode
+    draw(title, time.monotonic() - started, done=done + 1, of=of)
+    sys.stderr.write("\n")
+    return 0
+
+
+def draw(title: str, seconds: float, *, done: int, of: int) -> None:
+    """One line: a bar of the steps done, the step, its seconds."""
+    bar = "━" * (done * 30 // of) + "╺" * (30 - done * 30 // of)
+    start = "\r" if sys.stderr.isatty() else ""
+    sys.stderr.write(f"{start}set-up {bar} {title:<15} {seconds:5.1f} s")
+    sys.stderr.flush()
 
 
 def _environment() -> dict[str, str]:
