@@ -98,7 +98,7 @@ async def test_four_processes_at_once_share_one_child_per_model(folder: ServerFo
 
 
 async def test_a_child_that_nobody_asks_ends_and_comes_back(cache: Path) -> None:
-    panel = LocalPanel(cache_directory=cache, idle_seconds=1)
+    panel = LocalPanel(cache_directory=cache, idle_seconds=2)
     await panel.endpoint("smollm2-135m")
     (child,) = panel.running()
     with anyio.fail_after(30):

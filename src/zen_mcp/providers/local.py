@@ -85,7 +85,7 @@ class LocalPanel:
         """
         name = _file_name(weights)
         trusted = self._trusted.get(name)
-        if trusted and time.monotonic() - trusted[1] < _TRUSTED_SECONDS and _alive(trusted[0].pid):
+        if trusted and time.monotonic() - trusted[1] < _TRUSTED_SECONDS and self._still_serves(trusted[0], name):
             return trusted[0].endpoint()
         return await anyio.to_thread.run_sync(self._ready, weights, name, abandon_on_cancel=True)
 
@@ -108,6 +108,12 @@ class LocalPanel:
                 os.kill(child.pid, signal.SIGTERM)
                 stopped += 1
         return stopped
+
+    def _still_serves(self, child: Running, name: str) -> bool:
+        """Ask the child to stay (its beat), then see that it has not retired: its state file goes before it does."""
+        with suppress(OSError):
+            (self._folder / f"{name}.beat").touch()
+        return (self._folder / f"{name}.json").exists() and _alive(child.pid)
 
     def _ready(self, weights: str, name: str) -> Endpoint:
         path = self.weights.path(weights)

@@ -30,10 +30,10 @@ def main() -> int:
     address = str(server.listening_address)
     port = int(address.rsplit(":", 1)[1].strip("/"))
     state = Path(settings["state"])
-    _tell(state, {"pid": os.getpid(), "port": port, "key": settings["key"], "model": settings["name"]})
-    _wait(settings, port, signals)
-    if _state_pid(state) == os.getpid():
-        state.unlink(missing_ok=True)
+    place = {"pid": os.getpid(), "port": port, "key": settings["key"], "model": settings["name"]}
+    _tell(state, place)
+    while not _may_end(settings, state, _wait(settings, port, signals)):
+        _tell(state, place)
     # llama.cpp's threads do not end in any hurry; there is nothing to save.
     os._exit(0)
 
@@ -76,27 +76,42 @@ def _tell(state: Path, values: dict[str, Any]) -> None:
     temporary.replace(state)
 
 
-def _wait(settings: dict[str, Any], port: int, signals: set[int]) -> None:
-    """Return on a signal, when another process has taken our place, or when nobody has asked for long enough."""
+def _may_end(settings: dict[str, Any], state: Path, last_beat: float | None) -> bool:
+    """Take the state file away; false when somebody asked for us between the last look and that."""
+    if _state_pid(state) != os.getpid():
+        return True
+    state.unlink(missing_ok=True)
+    return last_beat is None or _beat(settings) == last_beat or state.exists()
+
+
+def _beat(settings: dict[str, Any]) -> float:
+    """When somebody last asked for this model; each asker touches the file before it reads the state file."""
+    try:
+        return Path(settings["beat"]).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _wait(settings: dict[str, Any], port: int, signals: set[int]) -> float | None:
+    """Return None on a signal or when another process has our place, and the last beat when nobody asks any more."""
     used = time.monotonic()
     never = threading.Event()
-    beat = Path(settings["beat"])
     last_beat = 0.0
     idle_seconds = float(settings["idle_seconds"])
     pause = min(_CHECK_SECONDS, max(idle_seconds / 4, 0.1))
     while True:
         if signals:
             if signal.sigtimedwait(signals, pause) is not None:
-                return
+                return None
         else:
             never.wait(pause)
         if _state_pid(Path(settings["state"])) != os.getpid():
-            return
-        touched = beat.stat().st_mtime if beat.exists() else 0.0
+            return None
+        touched = _beat(settings)
         if touched != last_beat or _busy(port, settings["key"]):
             last_beat, used = touched, time.monotonic()
         elif time.monotonic() - used > idle_seconds:
-            return
+            return last_beat
 
 
 def _state_pid(state: Path) -> int | None:
