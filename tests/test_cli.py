@@ -136,6 +136,20 @@ def test_models_lists_what_can_be_asked_and_what_the_others_need(folder: ServerF
 
 
 @pytest.mark.slow
+def test_models_are_checked_by_asking_each_once(folder: ServerFolder, upstream: Upstream) -> None:
+    before = len(upstream.requests)
+    done = folder.run("models", "custom", "--check")
+    assert done.returncode == 1, "one of them does not answer"
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert lines["fine"].endswith("answers")
+    assert "does not accept the key" in lines["locked"]
+    assert KEY not in done.stdout
+    assert len(upstream.requests) - before == len(lines)
+    checks = json.loads(folder.run("models", "fine", "--check", "--json").stdout)["models"]
+    assert [(check["name"], check["error"]) for check in checks] == [("fine", None)]
+    assert 0 < checks[0]["seconds"] < 30
+
+
 def test_doctor_says_what_answers_and_how_to_mend_what_does_not(folder: ServerFolder) -> None:
     folder = ServerFolder(
         path=folder.path,

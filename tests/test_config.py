@@ -15,8 +15,14 @@ import pytest
 from zen_mcp.config.folders import cache_path, config_files, state_path, user_config_path
 from zen_mcp.config.limit_schema import Limit, LimitsFile, RateLimits
 from zen_mcp.config.load import load_config
-from zen_mcp.config.model_schema import CapabilitySettings, ModelSettings, ModelsFile
-from zen_mcp.config.provider_schema import ProvidersFile, Routing, WeightedModel
+from zen_mcp.config.model_schema import (
+    CapabilitySettings,
+    CapacitySettings,
+    DeploymentSettings,
+    ModelSettings,
+    ModelsFile,
+)
+from zen_mcp.config.provider_schema import Group, ProvidersFile, Routing, WeightedModel
 from zen_mcp.config.schema import Config, LocalSettings, LogSettings, ServerSettings
 from zen_mcp.config.values import Settings
 from zen_mcp.errors import ConfigError
@@ -198,7 +204,7 @@ def test_an_unknown_key_is_named_with_file_line_and_the_nearest_one(home: Home) 
             "providers.yaml",
             "providers:\n  primary:\n    - {model: a, weight: -1}\n",
             3,
-            "primary[0].weight: '-1' must be more",
+            "primary[0].weight: '-1' must be 0 or more",
         ),
         ("providers.yaml", "providers: {fallback_chains: [a]}\n", 1, "Did you mean 'fallback_chain'?"),
         ("limits.yaml", "rate_limit: {}\n", 1, "Did you mean 'rate_limits'?"),
@@ -358,11 +364,13 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     ModelsFile,
     ModelSettings,
     CapabilitySettings,
+    DeploymentSettings,
     ServerSettings,
     LogSettings,
     LocalSettings,
     ProvidersFile,
     Routing,
+    Group,
     WeightedModel,
     LimitsFile,
     RateLimits,
@@ -378,8 +386,9 @@ def test_every_setting_is_documented_with_its_default() -> None:
 
 
 def test_every_part_of_the_settings_is_in_the_documented_list() -> None:
-    parts = {schema for schema in Settings.__subclasses__() if schema.__module__.startswith("zen_mcp.config")}
-    assert parts == set(DOCUMENTED)
+    kinds = [*Settings.__subclasses__(), *CapacitySettings.__subclasses__()]
+    parts = {schema for schema in kinds if schema.__module__.startswith("zen_mcp.config")}
+    assert parts == {*DOCUMENTED, CapacitySettings}
 
 
 def _row(name: str, schema: type[Settings]) -> str:

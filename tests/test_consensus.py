@@ -22,7 +22,7 @@ WORDS = "the a server client request answer thread model token price limit cache
 
 def prose(seed: int, characters: int) -> str:
     """Text that looks like an answer, different for every seed."""
-    chosen = random.Random(seed)  # noqa: S311 - no secret
+    chosen = random.Random(seed)
     words: list[str] = []
     while sum(len(word) + 1 for word in words) < characters:
         words.append(chosen.choice(WORDS.split()))

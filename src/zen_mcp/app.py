@@ -13,8 +13,15 @@ from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.middleware.base import Middleware
 from zen_mcp.middleware.log import log_model, log_tool
+from zen_mcp.providers.base import Provider
+from zen_mcp.providers.direct_provider import DirectProvider
+from zen_mcp.providers.emergency import WithEmergencyExit
 from zen_mcp.providers.litellm_provider import LiteLLMProvider
 from zen_mcp.providers.local import LocalPanel
+from zen_mcp.routing.balance import Balance
+from zen_mcp.routing.capacity import Capacity
+from zen_mcp.routing.health import HealthBoard
+from zen_mcp.routing.router import Router
 from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.tools.context import ToolServices, ToolSettings
 from zen_mcp.tools.discovery import discover
@@ -28,7 +35,7 @@ class App:
 
     config: Config
     catalog: Catalog
-    provider: LiteLLMProvider
+    provider: Provider
     local: LocalPanel
     database: SQLiteDatabase
     conversations: Conversations
@@ -78,10 +85,21 @@ def build(
         context_window=settings.local.context_window,
         threads=settings.local.threads,
     )
-    provider = LiteLLMProvider(catalog=catalog, local=local)
+    direct = DirectProvider(secrets=catalog.secrets, local=local)
+    usual = LiteLLMProvider(secrets=catalog.secrets, local=local)
+    provider = direct if settings.provider == "direct" else WithEmergencyExit(usual, direct)
     database = SQLiteDatabase((settings.state_dir or state_folder(environ)) / "zen.db")
     conversations = Conversations(database, retention_days=settings.thread_retention_days)
-    gateway = Gateway(catalog=catalog, provider=provider, chain=(*model_watchers, log_model))
+    routing = config.providers.providers
+    router = Router(
+        catalog=catalog,
+        provider=provider,
+        settings=routing,
+        health=HealthBoard(allowed_fails=routing.allowed_fails, cooldown_seconds=routing.cooldown_seconds),
+        balance=Balance(),
+        capacity=Capacity(),
+    )
+    gateway = Gateway(catalog=catalog, router=router, chain=(*model_watchers, log_model))
     services = ToolServices(
         catalog=catalog,
         gateway=gateway,

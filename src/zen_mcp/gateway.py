@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from zen_mcp.catalog.catalog import Catalog
+from zen_mcp.catalog.model import Model
 from zen_mcp.middleware.base import Middleware, compose
-from zen_mcp.providers.base import Provider
-from zen_mcp.types import ModelChunk, ModelRequest, ModelResponse
+from zen_mcp.routing.router import Router
+from zen_mcp.types import ModelRequest, ModelResponse
 
 
 class Gateway:
-    """Resolves the model's name, runs the model chain, asks the provider.
+    """Resolves the model's name, runs the model chain, then the router.
 
     Args:
         catalog: names and aliases.
-        provider: what reaches the models.
+        router: what answers a request at the end of the chain.
         chain: middlewares around every model request, outermost first.
     """
 
@@ -24,25 +25,22 @@ class Gateway:
         self,
         *,
         catalog: Catalog,
-        provider: Provider,
+        router: Router,
         chain: Sequence[Middleware[ModelRequest, ModelResponse]] = (),
     ) -> None:
         self._catalog = catalog
-        self._provider = provider
-        self._ask = compose(chain, provider.generate)
+        self._router = router
+        self._ask = compose(chain, router.ask)
+
+    def window(self, model: Model, *, fallbacks: bool) -> int | None:
+        """The tokens that fit the model, or one that may step in for a prompt too long for it; None: unknown."""
+        return self._router.window(model, fallbacks=fallbacks)
 
     async def ask(self, request: ModelRequest) -> ModelResponse:
-        """Ask one model once.
+        """Ask one model once. A request with a `sink` gets the answer piece by piece, too.
 
         Raises:
             UnknownModel, ModelUnavailable, Refused: before anything is sent.
-            VendorError, LocalModelError: the model could not answer.
+            VendorError, LocalModelError: the model could not answer, nor could those who stepped in.
         """
-        return await self._ask(self._resolved(request))
-
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
-        """Ask one model and yield the answer as it comes; errors as `ask`."""
-        return self._provider.stream(self._resolved(request))
-
-    def _resolved(self, request: ModelRequest) -> ModelRequest:
-        return replace(request, model=self._catalog.require(request.model).name)
+        return await self._ask(replace(request, model=self._catalog.require(request.model).name))

@@ -17,6 +17,12 @@ ThinkingEffort = Literal["none", "minimal", "low", "medium", "high", "max"]
 JSONValue: TypeAlias = JsonValue
 JSONObject: TypeAlias = dict[str, JSONValue]
 
+OnCut = Literal["return", "continue"]
+CacheUse = Literal["off", "use", "refresh"]
+
+TextSink = Callable[[str], Awaitable[None]]
+"""Takes each piece of an answer as it arrives."""
+
 ProgressSink = Callable[[float, float | None, str], Awaitable[None]]
 """Reports progress to whoever watches: done so far, total (None: unknown), one line of text."""
 
@@ -59,12 +65,14 @@ class Message:
 class Usage:
     """Tokens of one model request, as the vendor counted them.
 
-    `cached_tokens` are part of `input_tokens`, `reasoning_tokens` part of `output_tokens`.
+    `cached_tokens` (read from the vendor's prompt cache) and `cache_write_tokens` are part of `input_tokens`,
+    `reasoning_tokens` part of `output_tokens`.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
     reasoning_tokens: int = 0
 
     @property
@@ -77,8 +85,17 @@ class Usage:
 class ModelRequest:
     """One question to one model.
 
-    `model` is a name of the catalog (aliases are resolved by the gateway). `timeout_seconds` is the deadline of
-    the whole request, retries included; None means the model's own setting.
+    Attributes:
+        model: a name of the catalog (aliases are resolved by the gateway).
+        timeout_seconds: the deadline of the whole request, retries and fallbacks included; None: the model's own.
+        prompt_tokens: about how long the messages are; None: not estimated.
+        fallbacks: whether another model may answer when this one fails.
+        sink: takes the answer as it arrives; setting it lets the answer be streamed.
+        on_cut: what becomes of an answer that is cut in the middle; None: as providers.yaml says.
+        cache: whether an identical answer may be given again; None: as server.yaml says.
+        json_mode, json_schema: the answer is to be JSON, of this JSON Schema.
+        functions: what the model may call, as OpenAI writes them (`{"name", "description", "parameters"}`).
+        web_search: the model may search the web, where its vendor offers that.
     """
 
     request_id: str
@@ -90,6 +107,24 @@ class ModelRequest:
     thinking: ThinkingEffort | None = None
     max_output_tokens: int | None = None
     timeout_seconds: float | None = None
+    prompt_tokens: int | None = None
+    fallbacks: bool = True
+    sink: TextSink | None = None
+    on_cut: OnCut | None = None
+    cache: CacheUse | None = None
+    json_mode: bool = False
+    json_schema: JSONObject | None = None
+    functions: tuple[JSONObject, ...] = ()
+    web_search: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionCall:
+    """A function that the model wants called: its name and its arguments as the JSON text that the model wrote."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +132,19 @@ class ModelResponse:
     """What a model answered.
 
     Attributes:
-        model: the catalog's name of the model that was asked.
+        model: the catalog's name of the model that answered.
+        asked: the name that was asked, where it is another: a group, or a model that another stepped in for.
+        because: why another stepped in, in words; empty when none did.
         answered_by: the name the upstream gave itself ("gpt-5-2025-08-07"); may differ from what was asked.
         usage: None when the upstream did not say.
         cost_dollars: None when no price is known; never 0 for "unknown".
         seconds: wall time from the request to the last byte, retries included.
         finish_reason: "stop", "length", "content_filter", "tool_calls" …; None when the upstream did not say.
         upstream_id: the vendor's id of this answer, for their support.
-        attempts: how many HTTP requests it took (1 = no retry).
+        attempts: how many HTTP requests it took (1 = no retry, 0 = none: the answer was remembered).
+        partial: whether the answer was cut; `notes` says why.
+        cached: whether the answer is an earlier one.
+        function_calls: what the model wants called.
         notes: what could not be honoured, in words ("temperature is not supported and was left out").
     """
 
@@ -119,6 +159,11 @@ class ModelResponse:
     upstream_id: str | None = None
     attempts: int = 1
     notes: tuple[str, ...] = ()
+    asked: str = ""
+    because: str = ""
+    partial: bool = False
+    cached: bool = False
+    function_calls: tuple[FunctionCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +183,8 @@ class ToolRequest:
     arguments: Mapping[str, object]
     caller: Caller = field(default_factory=Caller)
     progress: ProgressSink = no_progress
+    watched: bool = False
+    """Whether somebody looks at the progress."""
     max_characters: int | None = None
     """How long a result this client shows whole; None: the server's setting."""
     max_seconds: float | None = None

@@ -28,12 +28,14 @@ ANSWER_SECONDS = 30.0
 class ServerFolder:
     """Everything a server under test reads and writes, in one folder.
 
-    `models` is what models.yaml holds under `models:`; `settings` is server.yaml.
+    `models` is what models.yaml holds under `models:`; `settings` is server.yaml,
+    `providers` is providers.yaml.
     """
 
     path: Path
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    providers: Mapping[str, Any] = field(default_factory=dict[str, Any])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -46,7 +48,8 @@ class ServerFolder:
         config = self.path / "config"
         for folder in (config, self.work):
             folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (("models", {"models": self.models}), ("server", self.settings)):
+        contents = {"models": {"models": self.models}, "server": self.settings, "providers": self.providers}
+        for name, content in contents.items():
             file = config / f"{name}.yaml"
             text = json.dumps({"version": "1.0", **content})
             if not file.exists() or file.read_text(encoding="utf-8") != text:

@@ -15,12 +15,14 @@ class Behaviour:
     error body is sent whose message is `text`; `{key}` in it is replaced by the request's Authorization header. `how`:
     `answer`; `html`: a web page with status 200; `hang`: nothing at all; `cut`: the connection is closed after half of
     a stream or before any answer; `stall`: half of a stream, then silence; `empty`: an answer without text.
+    `delay_seconds` passes before anything is sent, `pause_seconds` before each piece of a stream.
     """
 
     text: str = "ok"
     status: int = 200
     how: Literal["answer", "html", "hang", "cut", "stall", "empty"] = "answer"
     delay_seconds: float = 0.0
+    pause_seconds: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     finish_reason: str = "stop"
     usage: bool = True

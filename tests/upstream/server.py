@@ -32,6 +32,7 @@ class Upstream:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.requests: list[Received] = []
         self.disconnects: list[str] = []
+        self.connections = 0
         self.open_requests = 0
         self.peak_requests = 0
 
@@ -88,6 +89,7 @@ class Upstream:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: requests one after the other, kept alive."""
+        self.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -168,6 +170,8 @@ class Upstream:
         if behaviour.how in {"cut", "stall"}:
             pieces = pieces[: max(len(pieces) // 2, 1)]
         for piece in pieces:
+            if behaviour.pause_seconds and await self._left(received.model, reader, behaviour.pause_seconds):
+                return False
             writer.write(_event(received, {"content": piece}, None))
             await writer.drain()
         if behaviour.how == "stall":

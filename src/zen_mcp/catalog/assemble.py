@@ -41,6 +41,8 @@ class Assembler:
         Raises:
             ConfigError: the entry names no vendor that is known, or lacks an address.
         """
+        if entry.deployments:
+            return self._with_deployments(name, entry)
         settings = entry.settings
         vendor = _vendor_of(name, entry, self.price_map)
         litellm_model = _litellm_name(name, settings, vendor)
@@ -65,6 +67,38 @@ class Assembler:
             timeout_seconds=settings.timeout_seconds or self.timeout_seconds,
             extra=tuple(values.items()),
             unavailable=unavailable,
+            stream=settings.stream,
+            stream_idle_seconds=settings.stream_idle_seconds,
+            max_parallel=settings.max_parallel,
+            rpm=settings.rpm,
+            tpm=settings.tpm,
+        )
+
+    def _with_deployments(self, name: str, entry: ConfiguredModel) -> Model:
+        """The model of an entry that can be reached in several ways: what it is, is what the first usable one says."""
+        deployments = tuple(
+            replace(
+                self.configured(name, one),
+                deployment=said.name or str(number),
+                weight=said.weight,
+                aliases=(),
+                listed=False,
+            )
+            for number, (one, said) in enumerate(
+                zip(entry.deployments, entry.settings.deployments, strict=True), start=1
+            )
+        )
+        first = next((one for one in deployments if one.unavailable is None), deployments[0])
+        return replace(
+            first,
+            aliases=entry.settings.aliases,
+            listed=True,
+            deployment="",
+            weight=None,
+            deployments=deployments,
+            max_parallel=None,
+            rpm=None,
+            tpm=None,
         )
 
     def unlisted(self, asked: str) -> Model | None:
@@ -231,6 +265,13 @@ def _price(settings: ModelSettings, known: MapEntry | None, vendor: Vendor, lite
         input_dollars_per_token=one(settings.input_cost_per_token, known.input_price if known else None),
         output_dollars_per_token=one(settings.output_cost_per_token, known.output_price if known else None),
         cached_dollars_per_token=one(settings.cached_input_cost_per_token, known.cached_price if known else None),
+        # A price of the user's own is for all that comes out, thinking too, unless he says otherwise.
+        cache_write_dollars_per_token=known.cache_write_price or None
+        if known and settings.input_cost_per_token is None
+        else None,
+        reasoning_dollars_per_token=settings.reasoning_cost_per_token
+        if settings.output_cost_per_token is not None or settings.reasoning_cost_per_token is not None
+        else (known.reasoning_price or None if known else None),
     )
 
 

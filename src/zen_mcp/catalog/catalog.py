@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from zen_mcp.catalog.assemble import Assembler
+from zen_mcp.catalog.groups import PRIMARY, groups_of
 from zen_mcp.catalog.model import Model
 from zen_mcp.catalog.price_map import PriceMap
 from zen_mcp.config.problems import Place
@@ -87,6 +88,7 @@ class Catalog:
             deny=server.deny_models,
             find_unlisted=assembler.unlisted,
         )
+        catalog._add_groups(groups_of(config, catalog.resolve))
         catalog._check_settings(config)
         return catalog
 
@@ -136,6 +138,8 @@ class Catalog:
         """
         if self._default_model.lower() != AUTO:
             return self.resolve(self._default_model)
+        if PRIMARY in self._by_word and self._by_word[PRIMARY].members:
+            return self._by_word[PRIMARY]
         candidates = self._flagships() or self._local()
         if not candidates:
             fix = "Set a vendor's key or allow a local model; zen doctor says how."
@@ -158,13 +162,20 @@ class Catalog:
 
     def secrets(self) -> frozenset[str]:
         """Every key that the listed models hold, for whoever must keep them out of a text."""
+        ways = [way for model in self._all for way in (model, *model.deployments)]
         extras = (
             value
-            for model in self._all
+            for model in ways
             for name, value in model.extra
             if any(word in name.lower() for word in _SECRET_WORDS)
         )
-        return frozenset(key for key in (*(model.api_key for model in self._all), *extras) if key)
+        return frozenset(key for key in (*(model.api_key for model in ways), *extras) if key)
+
+    def _add_groups(self, groups: Sequence[Model]) -> None:
+        """Take groups in, and who steps in for each model."""
+        self._all = (*self._all, *groups)
+        self._by_word = _index(self._all)
+        self.models = tuple(model for model in self._all if self._allowed(model))
 
     def _flagships(self) -> tuple[Model, ...]:
         """What `auto` may choose, best first: the user's own models, then the flagships."""
@@ -174,7 +185,7 @@ class Catalog:
         return tuple(
             model
             for model in dict.fromkeys((*own, *flagships))
-            if model.unavailable is None and not model.is_local and self._allowed(model)
+            if model.unavailable is None and not model.is_local and not model.members and self._allowed(model)
         )
 
     def _local(self) -> tuple[Model, ...]:
@@ -182,6 +193,8 @@ class Catalog:
         return tuple(sorted(local, key=lambda model: model.name not in self._own_models))
 
     def _allowed(self, model: Model) -> bool:
+        if model.members:  # each member was asked for itself; a group's own name may only be denied
+            return not _matches([model.name.lower()], self._deny)
         words = [word.lower() for word in (model.name, *model.aliases, model.litellm_model)]
         if self._allow and not _matches(words, self._allow):
             return False
@@ -234,7 +247,8 @@ def _index(models: Sequence[Model]) -> dict[str, Model]:
                 text = f"The name '{word}' is claimed by the models '{other.name}' and '{model.name}'."
                 raise ConfigError(text, "Each name and alias may stand once.")
     for model in models:
-        by_word.setdefault(model.litellm_model.lower(), model)
+        if model.litellm_model:
+            by_word.setdefault(model.litellm_model.lower(), model)
     return by_word
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 _FILE = "model_prices_and_context_window_backup.json"
-_FORMAT = 1
+_FORMAT = 2
 _MODES = {"chat", "responses", "completion"}
 _FLAGS = (
     "supports_vision",
@@ -42,6 +42,9 @@ class MapEntry:
     input_price: float | None
     output_price: float | None
     cached_price: float | None
+    cache_write_price: float | None
+    reasoning_price: float | None
+    responses_only: bool
     flags: frozenset[str]
     no_streaming: bool
     no_temperature: bool
@@ -118,6 +121,7 @@ def _parse(file: Path) -> dict[str, Row]:
 def _row(entry: Mapping[str, object]) -> Row:
     flags = sum(1 << bit for bit, flag in enumerate(_FLAGS) if entry.get(flag))
     denied = (entry.get("supports_native_streaming") is False) + 2 * (entry.get("supports_sampling_params") is False)
+    denied += 4 * (entry.get("mode") == "responses")
     window = entry.get("max_input_tokens") or entry.get("max_tokens")
     return [
         entry.get("litellm_provider") or "",
@@ -126,6 +130,8 @@ def _row(entry: Mapping[str, object]) -> Row:
         _number(entry.get("input_cost_per_token")),
         _number(entry.get("output_cost_per_token")),
         _number(entry.get("cache_read_input_token_cost")),
+        _number(entry.get("cache_creation_input_token_cost")),
+        _number(entry.get("output_cost_per_reasoning_token")),
         flags,
         denied,
     ]
@@ -136,7 +142,7 @@ def _number(value: object) -> float | None:
 
 
 def _entry(name: str, row: Row) -> MapEntry:
-    vendor, window, most, price_in, price_out, cached, flags, denied = row
+    vendor, window, most, price_in, price_out, cached, cache_write, reasoning, flags, denied = row
     bits, no = cast("int", flags), cast("int", denied)
     return MapEntry(
         name=name,
@@ -146,9 +152,12 @@ def _entry(name: str, row: Row) -> MapEntry:
         input_price=cast("float | None", price_in),
         output_price=cast("float | None", price_out),
         cached_price=cast("float | None", cached),
+        cache_write_price=cast("float | None", cache_write),
+        reasoning_price=cast("float | None", reasoning),
         flags=frozenset(flag.removeprefix("supports_") for bit, flag in enumerate(_FLAGS) if bits >> bit & 1),
         no_streaming=bool(no & 1),
         no_temperature=bool(no & 2),
+        responses_only=bool(no & 4),
     )
 
 

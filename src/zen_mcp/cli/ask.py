@@ -12,6 +12,7 @@ import anyio
 from rich.console import Console
 
 from zen_mcp.cli.session import absolute, call_tool, open_app, prompt_from
+from zen_mcp.cli.stream import Printer, finish
 from zen_mcp.types import ToolResponse
 
 
@@ -51,22 +52,21 @@ def named_files(wanted: Mapping[str, object]) -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ask, and print the answer."""
+    """Ask, and print the answer as it comes."""
     wanted = {**question_arguments(arguments), "model": arguments.model}
-    console = Console(stderr=True)
-    with console.status(f"asking {arguments.model} …"):
-        response = anyio.run(_ask, arguments.config, wanted)
     if arguments.json:
+        response = anyio.run(_ask, arguments.config, wanted, None)
         sys.stdout.write(json.dumps(response.structured, ensure_ascii=False, indent=2) + "\n")
         return 0
-    # The figures go to stderr, so that a pipe gets the answer alone.
-    answer, _, figures = response.text.rpartition("\n\n[")
-    sys.stdout.write(answer + "\n")
-    sys.stdout.flush()
-    console.print(figures.removesuffix("]"), style="dim", highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True)
+    with console.status(f"asking {arguments.model} …") as status:
+        printer = Printer(on_start=status.stop)
+        response = anyio.run(_ask, arguments.config, wanted, printer)
+    finish(response, printer, console)
     return 0
 
 
-async def _ask(config: str | None, wanted: dict[str, object]) -> ToolResponse:
-    async with open_app(config, named=named_files(wanted)) as app:
-        return await call_tool(app, "chat", wanted)
+async def _ask(config: str | None, wanted: dict[str, object], printer: Printer | None) -> ToolResponse:
+    watchers = (printer.watch,) if printer else ()
+    async with open_app(config, named=named_files(wanted), watchers=watchers) as app:
+        return await call_tool(app, "chat", wanted, watched=printer is not None)

@@ -164,6 +164,7 @@ async def _answering(app: App, *, everything: bool) -> AsyncIterator[Finding]:
             messages=(Message(role="user", text="Reply with the word ok."),),
             max_output_tokens=64,
             timeout_seconds=_ASK_SECONDS,
+            fallbacks=False,
         )
         try:
             response = await app.gateway.ask(request)

@@ -15,6 +15,7 @@ from zen_mcp.errors import ZenError, did_you_mean
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("serve", "Serve MCP on stdin and stdout"),
     ("ask", "Ask one model"),
+    ("chat", "Talk with a model in the terminal"),
     ("consensus", "Ask several models at once and compare"),
     ("models", "List the models that can be asked"),
     ("threads", "List, show and delete stored threads"),

@@ -5,15 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import sys
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import anyio
+
+from zen_mcp.app import App
 from zen_mcp.catalog import Catalog, Model
+from zen_mcp.cli.session import open_app
 from zen_mcp.cli.table import aligned
 from zen_mcp.config.load import load_config
-from zen_mcp.errors import ModelUnavailable
-from zen_mcp.types import JSONObject
+from zen_mcp.errors import ModelUnavailable, ZenError
+from zen_mcp.types import JSONObject, Message, ModelRequest
 
+_CHECKS_AT_ONCE = 16
+_CHECK_SECONDS = 30.0
+_CHECK_TOKENS = 64
+"""Enough for a reasoning model to say anything at all."""
 _HEADER = ("NAME", "VENDOR", "ALIASES", "CONTEXT", "$/M IN", "$/M OUT", "STATUS")
 
 
@@ -21,12 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `zen models` takes."""
     parser.add_argument("filter", nargs="?", default="", help="part of a name, alias or vendor")
     parser.add_argument("--all", action="store_true", help="also those that cannot be asked now, with what to set")
+    parser.add_argument("--check", action="store_true", help="ask each of them once: seconds, or what is wrong")
     parser.add_argument("--config", metavar="DIR", help="a settings folder above all others")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the models."""
+    if arguments.check:
+        return _check(arguments)
     config = load_config(Path(arguments.config) if arguments.config else None, environ=os.environ)
     catalog = Catalog.from_config(config)
     fitting = [model for model in catalog.models if _fits(model, arguments.filter.strip().lower())]
@@ -39,6 +53,65 @@ def run(arguments: argparse.Namespace) -> int:
         text = _text(shown, hidden=len(fitting) - len(shown), default=default, panel=panel)
     sys.stdout.write(text + "\n")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Ask every model that fits once, all at the same time; 1 when one did not answer."""
+    checks = anyio.run(_ask_all, arguments.config, arguments.filter.strip().lower())
+    if arguments.json:
+        sys.stdout.write(
+            json.dumps({"models": [asdict(check) for check in checks]}, ensure_ascii=False, indent=2) + "\n"
+        )
+    elif not checks:
+        sys.stdout.write("No model can be asked; zen models --all shows what each of them needs.\n")
+    else:
+        rows = [(one.name, one.vendor, f"{one.seconds:.2f} s", one.error or "answers") for one in checks]
+        sys.stdout.write(aligned([("NAME", "VENDOR", "TIME", "STATUS"), *rows]) + "\n")
+    return 1 if any(check.error for check in checks) else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What became of one short question; `error` is None for an answer."""
+
+    name: str
+    vendor: str
+    seconds: float
+    error: str | None = None
+
+
+async def _ask_all(config: str | None, wanted: str) -> list[Check]:
+    found: dict[str, Check] = {}
+    async with open_app(config) as app:
+        models = [one for one in app.catalog.available() if _fits(one, wanted) and not one.members]
+        room = anyio.CapacityLimiter(_CHECKS_AT_ONCE)
+
+        async def one(model: Model) -> None:
+            async with room:
+                found[model.name] = await _ask_one(app, model)
+
+        async with anyio.create_task_group() as group:
+            for model in models:
+                group.start_soon(one, model)
+    return [found[model.name] for model in models]
+
+
+async def _ask_one(app: App, model: Model) -> Check:
+    started = time.perf_counter()
+    request = ModelRequest(
+        request_id=f"c-{secrets.token_hex(6)}",
+        model=model.name,
+        messages=(Message(role="user", text="Say ok."),),
+        max_output_tokens=_CHECK_TOKENS,
+        timeout_seconds=_CHECK_SECONDS,
+        fallbacks=False,
+    )
+    error = None
+    try:
+        await app.gateway.ask(request)
+    except ZenError as exc:
+        error = str(exc)
+    return Check(name=model.name, vendor=model.vendor, seconds=round(time.perf_counter() - started, 2), error=error)
 
 
 def _fits(model: Model, wanted: str) -> bool:

@@ -52,8 +52,8 @@ async def open_app(
             await app.aclose()
 
 
-async def call_tool(app: App, tool: str, arguments: Mapping[str, object]) -> ToolResponse:
-    """Call a tool as the local user.
+async def call_tool(app: App, tool: str, arguments: Mapping[str, object], *, watched: bool = False) -> ToolResponse:
+    """Call a tool as the local user; `watched`: somebody sees the answer come.
 
     Raises:
         ZenError: a foreseen failure.
@@ -65,6 +65,7 @@ async def call_tool(app: App, tool: str, arguments: Mapping[str, object]) -> Too
             arguments={name: value for name, value in arguments.items() if value not in (None, [], "")},
             caller=Caller(session_id="cli", client_name="zen-cli"),
             max_characters=UNLIMITED_CHARACTERS,
+            watched=watched,
         )
     )
 

@@ -96,6 +96,7 @@ def load_config(
         limits=limits,
         models=MappingProxyType(models),
         server_places=MappingProxyType(sources["server"].places),
+        provider_places=MappingProxyType(sources["providers"].places),
         environment=loading.environment,
         files=tuple(files),
         folders=tuple((layer, Path(folder)) for layer, folder in folders),
@@ -187,6 +188,8 @@ def _filled(text: str, key: KeyPath, source: Source, loading: _Loading) -> objec
 
 def may_stay_unset(key: KeyPath) -> bool:
     """Whether a variable missing here only makes one model unavailable."""
+    if len(key) >= 5 and key[2] == "deployments":
+        key = (key[0], key[1], *key[4:])
     return len(key) >= 3 and key[0] == "models" and key[2] in {"api_key", "extra", *CLOUD_FIELDS}
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from zen_mcp.config.values import Count, Dollars, Entries, Flag, Names, Seconds, Settings, Version, Word
+from zen_mcp.config.provider_schema import check_shares
+from zen_mcp.config.values import Count, Dollars, Entries, Flag, Names, Seconds, Settings, Share, Version, Word
 
 CLOUD_FIELDS = ("base_url", "api_version", "vertex_project", "vertex_location", "aws_region_name")
 """Where a request goes, as far as an entry says so; a variable missing here makes the model unavailable."""
@@ -28,7 +31,56 @@ class CapabilitySettings(Settings):
     pdf_input: Flag | None = Field(default=None, description="It reads PDF files.")
 
 
-class ModelSettings(Settings):
+class CapacitySettings(Settings):
+    """How much one deployment is given at once."""
+
+    max_parallel: Count | None = Field(default=None, description="Requests at the same time; more of them wait.")
+    rpm: Count | None = Field(default=None, description="Requests per minute; more of them wait or go elsewhere.")
+    tpm: Count | None = Field(default=None, description="Tokens per minute; more of them wait or go elsewhere.")
+
+
+class DeploymentSettings(CapacitySettings):
+    """One of several ways to reach a model; what it leaves out is the model's own."""
+
+    name: Word | None = Field(default=None, description="What it is called; without it, its number.")
+    provider: str | None = Field(default=None, min_length=1, description="The vendor.")
+    litellm_model: str | None = Field(default=None, min_length=1, description="What LiteLLM calls it.")
+    base_url: str | None = Field(default=None, description="An address other than the vendor's own.")
+    api_key: str | None = Field(default=None, description="The key; write `${NAME}`, not the key itself.")
+    api_version: Word | None = Field(default=None, description="Azure's API version.")
+    vertex_project: Word | None = Field(default=None, description="The Google Cloud project of Vertex AI.")
+    vertex_location: Word | None = Field(default=None, description="The Google Cloud region of Vertex AI.")
+    aws_region_name: Word | None = Field(default=None, description="The AWS region of Bedrock.")
+    extra: Entries[str] | None = Field(default=None, description="Further settings for LiteLLM.")
+    weight: Share | None = Field(default=None, description="Its share: all sum to 1 or 100; without any, equal shares.")
+
+    @field_validator("extra")
+    @classmethod
+    def _no_second_home(cls, extra: Entries[str] | None) -> Entries[str] | None:
+        return check_extra(extra) if extra is not None else None
+
+
+def check_extra(extra: Entries[str]) -> Entries[str]:
+    """Refuse LiteLLM settings that have a field of their own, or that nobody may set.
+
+    Raises:
+        PydanticCustomError: names the setting.
+    """
+    for name in extra:
+        if name in _OWN_FIELDS:
+            text = "'{name}' does not belong here; use the entry's own '{own}'"
+            raise PydanticCustomError("extra_field", text, {"name": name, "own": _OWN_FIELDS[name]})
+        if name in _NEVER_EXTRA:
+            raise PydanticCustomError("extra_field", "'{name}' cannot be set", {"name": name})
+    return extra
+
+
+def _shares(deployments: tuple[DeploymentSettings, ...]) -> tuple[DeploymentSettings, ...]:
+    check_shares([deployment.weight for deployment in deployments])
+    return deployments
+
+
+class ModelSettings(CapacitySettings):
     """One model: where it is, what it costs, what it can do."""
 
     provider: str | None = Field(
@@ -49,10 +101,22 @@ class ModelSettings(Settings):
     cached_input_cost_per_token: Dollars | None = Field(
         default=None, description="Dollars per token that the vendor had cached."
     )
+    reasoning_cost_per_token: Dollars | None = Field(
+        default=None, description="Dollars per token of thinking; without it, like any other that comes out."
+    )
     capabilities: CapabilitySettings = Field(default_factory=CapabilitySettings, description="What it can do.")
     description: str = Field(default="", description="One line for people who choose.")
     timeout_seconds: Seconds | None = Field(
         default=None, description="Its deadline; without it, `default_timeout_seconds` of server.yaml."
+    )
+    stream: Literal["auto", "always", "never"] = Field(
+        default="auto", description="Whether its answers are streamed; `auto`: when somebody watches."
+    )
+    stream_idle_seconds: Seconds | None = Field(
+        default=None, description="The longest silence of a stream; 60, and 180 before a reasoning model's first words."
+    )
+    deployments: Annotated[tuple[DeploymentSettings, ...], AfterValidator(_shares)] = Field(
+        default=(), description="Several ways to reach it: two keys, OpenAI and Azure."
     )
     weights: str | None = Field(
         default=None, min_length=1, description="A local model's packaged weights, or the path of a GGUF file."
@@ -66,13 +130,7 @@ class ModelSettings(Settings):
     @field_validator("extra")
     @classmethod
     def _no_second_home(cls, extra: Entries[str]) -> Entries[str]:
-        for name in extra:
-            if name in _OWN_FIELDS:
-                text = "'{name}' does not belong here; use the entry's own '{own}'"
-                raise PydanticCustomError("extra_field", text, {"name": name, "own": _OWN_FIELDS[name]})
-            if name in _NEVER_EXTRA:
-                raise PydanticCustomError("extra_field", "'{name}' cannot be set", {"name": name})
-        return extra
+        return check_extra(extra)
 
 
 class ModelsFile(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from zen_mcp.config.expansion import Expansion
@@ -92,11 +93,45 @@ def _configured(
     others = [at for at in (place, *written.values()) if at.layer != PACKAGED]
     found = {key[2:]: use for key in [("models", name, *below) for below in written] if (use := uses.get(key))}
     missing = {".".join(str(part) for part in key): use.variables for key, use in found.items() if use.unset}
-    return ConfiguredModel(
+    project_fields = frozenset(str(key[0]) for key, at in written.items() if at.layer == PROJECT)
+    whole = ConfiguredModel(
         settings=settings,
         place=place,
         user_place=others[0] if others else None,
-        missing=MappingProxyType(missing),
+        missing=MappingProxyType({key: names for key, names in missing.items() if not key.startswith("deployments.")}),
         key_variables=found[("api_key",)].variables if ("api_key",) in found else (),
-        project_fields=frozenset(str(key[0]) for key, at in written.items() if at.layer == PROJECT),
+        project_fields=project_fields,
     )
+    return replace(whole, deployments=_deployments(whole, found, project="deployments" in project_fields))
+
+
+def _deployments(
+    whole: ConfiguredModel, found: Mapping[KeyPath, Expansion], *, project: bool
+) -> tuple[ConfiguredModel, ...]:
+    """Each deployment as an entry of its own. A key goes with its address: neither is inherited without the other."""
+    entries: list[ConfiguredModel] = []
+    for number, deployment in enumerate(whole.settings.deployments):
+        own = {name: value for name in deployment.model_fields_set if (value := getattr(deployment, name)) is not None}
+        own = {name: value for name, value in own.items() if name not in _OF_THE_DEPLOYMENT_ALONE}
+        uses = {key[2:]: use for key, use in found.items() if key[:2] == ("deployments", number)}
+        elsewhere = not _ELSEWHERE.isdisjoint({*own, *(str(key[0]) for key in uses)})
+        cleared: dict[str, None] = {"base_url": None, "api_key": None} if elsewhere else {}
+        if "/" in own.get("litellm_model", ""):
+            cleared["provider"] = None
+        missing = {".".join(str(part) for part in key): use.variables for key, use in uses.items() if use.unset}
+        inherited = {} if elsewhere else {key: names for key, names in whole.missing.items() if key not in own}
+        variables = uses[("api_key",)].variables if ("api_key",) in uses else ()
+        entries.append(
+            replace(
+                whole,
+                settings=whole.settings.model_copy(update={"deployments": (), **cleared, **own}),
+                missing=MappingProxyType({**inherited, **missing}),
+                key_variables=variables or (() if elsewhere else whole.key_variables),
+                project_fields=frozenset(own) if project else whole.project_fields,
+            )
+        )
+    return tuple(entries)
+
+
+_OF_THE_DEPLOYMENT_ALONE = {"name", "weight"}
+_ELSEWHERE = {"provider", "litellm_model", "base_url"}

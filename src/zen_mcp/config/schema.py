@@ -69,8 +69,12 @@ class ServerSettings(Settings):
     auto_models: Names = Field(
         default=AUTO_MODELS, description="Where `auto` looks, in this order, for a model that can be asked."
     )
+    provider: Literal["litellm", "direct"] = Field(
+        default="litellm",
+        description="What reaches the models; `direct` knows OpenAI's API only, and steps in when LiteLLM is broken.",
+    )
     default_timeout_seconds: Seconds = Field(
-        default=180.0, description="The deadline of one model request, retries included."
+        default=180.0, description="The deadline of one model request, retries and fallbacks included."
     )
     panel_timeout_seconds: Seconds | None = Field(
         default=None, description="The deadline of a whole consensus; without it, the models' own deadlines."
@@ -121,6 +125,7 @@ class ConfiguredModel:
         user_place: where somebody other than us wrote it or changed it; None for ours untouched.
         missing: fields that are empty because a variable is not set, and the variables to choose from.
         key_variables: the variables that `api_key` names.
+        deployments: the several ways to reach it, each with the model's own settings where it has none; empty for one.
         project_fields: the fields that the working directory's own `.zen` folder wrote.
     """
 
@@ -129,6 +134,7 @@ class ConfiguredModel:
     user_place: Place | None = None
     missing: Mapping[str, tuple[str, ...]]
     key_variables: tuple[str, ...] = ()
+    deployments: tuple[ConfiguredModel, ...] = ()
     project_fields: frozenset[str] = frozenset()
 
 
@@ -137,7 +143,8 @@ class Config:
     """All settings of all layers, checked; nothing changes it.
 
     Attributes:
-        server_places: where each setting of server.yaml was written; defaults of the program are not in it.
+        server_places, provider_places: where each setting of server.yaml and providers.yaml was written; defaults of
+            the program are not in them.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
         folders: every settings folder looked at as (layer, path), lowest first.
@@ -149,6 +156,7 @@ class Config:
     limits: LimitsFile
     models: Mapping[str, ConfiguredModel]
     server_places: Mapping[KeyPath, Place]
+    provider_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
     folders: tuple[tuple[str, Path], ...]

@@ -35,6 +35,7 @@ _SAYINGS: Mapping[str, str] = {
     "model_type": "must be a mapping of settings",
     "model_attributes_type": "must be a mapping of settings",
     "missing": "is missing",
+    "too_short": "must have an entry",
     "string_pattern_mismatch": "may hold letters, digits and '._:-' only",
 }
 _SECRET = {"api_key", "extra", "base_url"}

@@ -65,8 +65,20 @@ Dollars = Annotated[
 Share = Annotated[
     float,
     BeforeValidator(_number),
-    Field(gt=0),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _VARIABLE]}),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _VARIABLE]}),
+]
+Wait = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _VARIABLE]}),
+]
+Retries = Annotated[
+    int,
+    BeforeValidator(_number),
+    Field(ge=0, le=10),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10}, _VARIABLE]}),
 ]
 Flag = Annotated[bool, WithJsonSchema({"anyOf": [{"type": "boolean"}, _VARIABLE]})]
 Names = Annotated[

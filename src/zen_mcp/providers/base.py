@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from zen_mcp.catalog.model import Model
+from zen_mcp.errors import LocalModelError
 from zen_mcp.types import ModelChunk, ModelRequest, ModelResponse
 
 
 class Provider(Protocol):
-    """Reaches models. `ModelRequest.model` is a catalog name, already resolved."""
+    """Reaches models: one HTTP request per call. Retries, fallbacks and deadlines are the router's."""
 
-    async def generate(self, request: ModelRequest) -> ModelResponse:
+    def warm_up(self) -> None:
+        """Import and load what the first request needs. Blocks for seconds; for a thread."""
+        ...
+
+    async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """Ask once and wait for the whole answer.
 
+        Args:
+            request: what is asked; `timeout_seconds` is the time of this one request.
+            model: which model, and which way to reach it.
+
         Raises:
-            VendorError: the vendor failed; typed, retried already, key-free.
+            VendorError: the vendor failed; typed, key-free.
             LocalModelError: the local panel cannot serve this model.
+            InvalidArguments: images for a model that sees none.
         """
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncIterator[ModelChunk]:
+    def stream(self, request: ModelRequest, model: Model) -> AsyncGenerator[ModelChunk]:
         """Ask once and yield the answer as it comes; the last chunk carries the whole response.
 
         Raises:
-            VendorError, LocalModelError: as `generate`; after the first chunk nothing is retried.
+            VendorError, LocalModelError, InvalidArguments: as `generate`, before the first chunk or after any.
         """
         ...
 
@@ -53,3 +64,16 @@ class LocalEndpoints(Protocol):
             LocalModelError: it cannot be started; says why and what to do.
         """
         ...
+
+
+async def local_endpoint(model: Model, local: LocalEndpoints | None) -> Endpoint | None:
+    """Where a model of the local panel serves, started when it does not; None for any other model.
+
+    Raises:
+        LocalModelError: it cannot be started, or there is no local panel.
+    """
+    if model.weights is None:
+        return None
+    if local is None:
+        raise LocalModelError(f"'{model.name}' is a local model, and there is no local panel here.")
+    return await local.endpoint(model.weights)

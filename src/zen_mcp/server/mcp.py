@@ -86,6 +86,7 @@ class McpDoor:
                         arguments=params.arguments or {},
                         caller=Caller(session_id=self._session_id, client_name=name),
                         progress=progress.report,
+                        watched=progress.watched,
                         max_characters=result_characters(name),
                         max_seconds=call_seconds(name),
                     )
@@ -97,8 +98,9 @@ class McpDoor:
     @asynccontextmanager
     async def _watched(self, context: Context) -> AsyncGenerator[Progress]:
         """Progress for the call, with a heartbeat while it is silent. Nothing runs when nobody watches."""
-        progress = Progress(context)
-        if not (context.meta or {}).get("progress_token") and not (context.meta or {}).get("progressToken"):
+        meta = context.meta or {}
+        progress = Progress(context, watched=bool(meta.get("progress_token") or meta.get("progressToken")))
+        if not progress.watched:
             yield progress
             return
         failure: Exception | None = None
@@ -116,7 +118,8 @@ class McpDoor:
 class Progress:
     """Progress notifications of one call: never going back, never silent for long."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, *, watched: bool) -> None:
+        self.watched = watched
         self._context = context
         self._value = 0.0
         self._total: float | None = None
@@ -126,7 +129,7 @@ class Progress:
 
     async def report(self, done: float, total: float | None, message: str) -> None:
         """Send one notification; the value is raised a little where it would not have grown."""
-        self._message, self._total = message, total
+        self._message, self._total = message, total or self._total
         await self._send(done, message)
 
     async def beat(self, seconds: float) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import anyio
 
 from zen_mcp.catalog import Catalog, Model
 from zen_mcp.conversations import (
     Answer,
     Conversations,
+    History,
     Question,
     Thread,
     ThreadSummary,
@@ -20,13 +24,27 @@ from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
 from zen_mcp.tools.files import read_files, read_images
 from zen_mcp.tools.prompts import load_prompts
-from zen_mcp.types import Caller, Message, ModelRequest, ModelResponse, ThinkingEffort, ToolRequest
+from zen_mcp.tools.watch import AnswerWatch
+from zen_mcp.types import (
+    CacheUse,
+    Caller,
+    JSONObject,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    OnCut,
+    TextSink,
+    ThinkingEffort,
+    ToolRequest,
+)
 
-__all__ = ["Model", "Question", "Saved", "Thread", "ToolContext", "ToolServices", "ToolSettings", "answer_of"]
+__all__ = ["Model", "Question", "Saved", "Thread", "ToolContext", "ToolServices", "ToolSettings", "Wishes", "answer_of"]
 
 UNKNOWN_WINDOW_TOKENS = 128_000
 """The context window assumed where neither models.yaml nor LiteLLM's map states one."""
 LARGEST_RESERVED_ANSWER_TOKENS = 8_192
+CUT_MARK = "\n\n[cut off here]"
+"""Ends the stored text of an answer of which only a part came."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +67,25 @@ class ToolServices:
     gateway: Gateway
     conversations: Conversations
     settings: ToolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a caller wants to be answered; `ModelRequest` says what each means."""
+
+    temperature: float | None = None
+    thinking: ThinkingEffort | None = None
+    cache: CacheUse | None = None
+    json_schema: JSONObject | None = None
+    web_search: bool = False
+    on_cut: OnCut | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """As arguments of a ModelRequest."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+_NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,23 +199,26 @@ class ToolContext:
         *,
         model: Model,
         system: str,
-        temperature: float | None = None,
-        thinking: ThinkingEffort | None = None,
+        wishes: Wishes = _NO_WISHES,
+        fallbacks: bool = True,
+        sink: TextSink | None = None,
     ) -> ModelResponse:
         """Ask one model, with the thread's history before the question, within the time that the client waits.
 
+        Args:
+            thread: where the question is asked.
+            question: the prompt with its files and images.
+            model: who is asked.
+            system: the system message.
+            wishes: how it is to be answered.
+            fallbacks: whether another model may answer in its place.
+            sink: takes the answer as it comes.
+
         Raises:
-            PromptTooLong: the question alone does not fit the model's context window.
+            PromptTooLong: the question alone does not fit the model's context window, nor that of one that steps in.
             ZenError: whatever kept the model from answering.
         """
-        window = model.context_window or UNKNOWN_WINDOW_TOKENS
-        reserved = min(model.max_output or LARGEST_RESERVED_ANSWER_TOKENS, LARGEST_RESERVED_ANSWER_TOKENS, window // 4)
-        past = history(thread, question, model=model.name, budget_tokens=window - reserved - estimate_tokens(system))
-        if past.over_budget:
-            raise PromptTooLong(
-                f"The prompt has about {past.tokens:,} tokens; '{model.name}' takes {window:,}.",
-                "Shorten it, name fewer files, or choose a model with a longer context (listmodels shows them).",
-            )
+        past, tokens = self._history(thread, question, model, system, fallbacks=fallbacks)
         return await self.services.gateway.ask(
             ModelRequest(
                 request_id=self.request_id,
@@ -186,11 +226,45 @@ class ToolContext:
                 messages=(Message(role="system", text=system), *past.messages),
                 tool=self.request.tool,
                 caller=self.caller,
-                temperature=temperature,
-                thinking=thinking,
                 timeout_seconds=min(model.timeout_seconds, self.request.max_seconds or model.timeout_seconds),
+                prompt_tokens=tokens,
+                fallbacks=fallbacks,
+                sink=sink,
+                **wishes.fields(),
             )
         )
+
+    def _history(
+        self, thread: Thread, question: Question, model: Model, system: str, *, fallbacks: bool
+    ) -> tuple[History, int]:
+        """What goes before the answer, trimmed to the window, and about how many tokens that is."""
+        before = estimate_tokens(system)
+        own = model.context_window or UNKNOWN_WINDOW_TOKENS
+        widest = self.services.gateway.window(model, fallbacks=fallbacks) or own
+        tokens = 0
+        for window in dict.fromkeys((own, widest)):
+            most = model.max_output or LARGEST_RESERVED_ANSWER_TOKENS
+            reserved = min(most, LARGEST_RESERVED_ANSWER_TOKENS, window // 4)
+            past = history(thread, question, model=model.name, budget_tokens=window - reserved - before)
+            if not past.over_budget:
+                return past, past.tokens + before
+            tokens = past.tokens
+        raise PromptTooLong(
+            f"The prompt has about {tokens:,} tokens; '{model.name}' takes {own:,}.",
+            "Shorten it, name fewer files, or choose a model with a longer context (listmodels shows them).",
+        )
+
+    def watch(self, label: str) -> AnswerWatch | None:
+        """A sink that tells whoever watches how much has come; None when nobody does, for streaming costs CPU."""
+        return AnswerWatch(self.request.progress, label) if self.request.watched else None
+
+    async def keep_part(self, thread: Thread, question: Question, model: Model, text: str) -> None:
+        """Store what had come of an answer whose caller has gone; a second at most."""
+        if not text:
+            return
+        part = Answer(text=text + CUT_MARK, model=model.name, vendor=model.vendor)
+        with anyio.move_on_after(1, shield=True):
+            await self.save(thread, question, [part])
 
     async def list_threads(self) -> tuple[ThreadSummary, ...]:
         """The caller's threads, the last used first."""
@@ -208,7 +282,7 @@ class ToolContext:
 def answer_of(response: ModelResponse, *, stance: str | None = None) -> Answer:
     """A model's response as a turn to store."""
     return Answer(
-        text=response.text,
+        text=response.text + (CUT_MARK if response.partial else ""),
         model=response.model,
         vendor=response.vendor,
         stance=stance,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import anyio
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
-from zen_mcp.tools.context import answer_of
+from zen_mcp.tools.context import Model, Question, Thread, Wishes, answer_of
 from zen_mcp.tools.format import rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
-from zen_mcp.types import ThinkingEffort, ToolResponse
+from zen_mcp.types import ModelResponse, ThinkingEffort, ToolResponse
 
 
 class ChatParams(ToolParams):
@@ -39,6 +40,8 @@ class ChatResult(ToolResult):
     next_offset: SkipJsonSchema[int | None] = None
     turn: SkipJsonSchema[int | None] = None
     notes: SkipJsonSchema[list[str]] = Field(default=[])
+    asked: SkipJsonSchema[str] = ""
+    partial: SkipJsonSchema[bool] = False
 
 
 @tool(result=ChatResult, hints=ToolHints(always_load=True))
@@ -48,14 +51,7 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
     thread = await context.open_thread(params.continuation_id)
     question = await context.question(params.prompt, files=params.files, images=params.images)
     await context.progress(0, 1, f"asking {model.name}")
-    response = await context.ask(
-        thread,
-        question,
-        model=model,
-        system=context.prompts["system"],
-        temperature=params.temperature,
-        thinking=params.thinking,
-    )
+    response = await _answer(params, context, thread, question, model)
     saved = await context.save(thread, question, [answer_of(response)])
     shown = head(response.text, context.max_characters if saved.turns else len(response.text))
     notes = [*response.notes, *rest_note(saved, -1, shown, len(response.text))]
@@ -72,6 +68,28 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
         next_offset=shown.next_offset,
         turn=saved.turns[-1] if shown.next_offset else None,
         notes=notes,
+        asked=response.asked,
+        partial=response.partial,
     )
     footer = " · ".join([summary_line(response), *stored_line(saved), *notes])
     return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())
+
+
+async def _answer(
+    params: ChatParams, context: ToolContext, thread: Thread, question: Question, model: Model
+) -> ModelResponse:
+    """The model's answer. When the caller leaves in the middle, what had come is kept in the thread."""
+    watch = context.watch(model.name)
+    try:
+        return await context.ask(
+            thread,
+            question,
+            model=model,
+            system=context.prompts["system"],
+            wishes=Wishes(temperature=params.temperature, thinking=params.thinking),
+            sink=watch,
+        )
+    except anyio.get_cancelled_exc_class():
+        if watch is not None:
+            await context.keep_part(thread, question, model, watch.text)
+        raise

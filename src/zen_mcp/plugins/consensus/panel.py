@@ -10,8 +10,8 @@ from typing import Literal
 import anyio
 
 from zen_mcp.errors import ModelUnavailable, ZenError
-from zen_mcp.tools.context import Model, Question, Thread, ToolContext
-from zen_mcp.types import ModelResponse, ThinkingEffort
+from zen_mcp.tools.context import Model, Question, Thread, ToolContext, Wishes
+from zen_mcp.types import ModelResponse
 
 Stance = Literal["for", "against", "neutral"]
 
@@ -51,8 +51,7 @@ class Ask:
     thread: Thread
     question: Question
     prompts: Mapping[str, str]
-    temperature: float | None = None
-    thinking: ThinkingEffort | None = None
+    wishes: Wishes
     quorum: int | None = None
     timeout_seconds: float | None = None
 
@@ -90,8 +89,9 @@ async def _outcome(member: Member, ask: Ask, context: ToolContext) -> Outcome:
             ask.question,
             model=member.model,
             system=_system(member, ask.prompts),
-            temperature=ask.temperature,
-            thinking=ask.thinking,
+            wishes=ask.wishes,
+            fallbacks=False,  # each member speaks for itself; another's answer in its place would count twice
+            sink=context.watch(member.label),
         )
     except ZenError as exc:
         return Outcome(member=member, seconds=time.perf_counter() - started, error=exc)

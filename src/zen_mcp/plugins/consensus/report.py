@@ -117,7 +117,7 @@ def _answer(outcome: Outcome, shown: Head, saved: Saved, place: int) -> PanelAns
     rest = rest_note(saved, place, shown, len(response.text))
     return PanelAnswer(
         model=member.model.name,
-        status="answered",
+        status="partial" if response.partial else "answered",
         stance=member.stance,
         vendor=response.vendor,
         answered_by=response.answered_by if response.answered_by not in member.model.name else None,

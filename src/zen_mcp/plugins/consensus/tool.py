@@ -10,7 +10,7 @@ from zen_mcp.errors import InvalidArguments, PanelFailed
 from zen_mcp.plugins.consensus.panel import Ask, Member, Outcome, Stance, ask_panel
 from zen_mcp.plugins.consensus.report import ConsensusResult, report
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
-from zen_mcp.tools.context import answer_of
+from zen_mcp.tools.context import Wishes, answer_of
 from zen_mcp.types import ThinkingEffort, ToolResponse
 
 LARGEST_PANEL = 16
@@ -59,8 +59,7 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
         thread=thread,
         question=question,
         prompts=context.prompts,
-        temperature=params.temperature,
-        thinking=params.thinking,
+        wishes=Wishes(temperature=params.temperature, thinking=params.thinking),
         quorum=params.quorum,
         timeout_seconds=_panel_seconds(params, context),
     )

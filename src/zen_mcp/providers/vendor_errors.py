@@ -1,8 +1,9 @@
-"""LiteLLM's exceptions as ours: one table, and the words to go with each."""
+"""LiteLLM's exceptions, and those of the OpenAI SDK, as ours: one table, and the words to go with each."""
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any, cast
@@ -21,6 +22,8 @@ from zen_mcp.errors import (
     VendorUnavailable,
     VendorUnreachable,
 )
+
+log = logging.getLogger("zen_mcp.providers")
 
 TRANSLATIONS: dict[str, type[VendorError]] = {
     "AuthenticationError": VendorAuthFailed,
@@ -58,6 +61,7 @@ TRANSLATIONS: dict[str, type[VendorError]] = {
     "JSONSchemaValidationError": VendorBadAnswer,
     "MockException": VendorUnavailable,
     "APIError": VendorUnavailable,
+    "APIStatusError": VendorUnavailable,
     "OpenAIError": VendorUnavailable,
     # Not LiteLLM's own: what flies past its net.
     "ClientError": VendorUnreachable,
@@ -95,6 +99,10 @@ _REFUSALS: dict[int, type[VendorError]] = {
     429: VendorRateLimited,
 }
 """By HTTP status; another 4xx is a rejected request."""
+_TOO_LONG = re.compile(
+    r"context_length_exceeded|maximum context length|prompt is too long|context window", re.IGNORECASE
+)
+_POLICY = re.compile(r"content_policy_violation|content_filter|content management policy", re.IGNORECASE)
 _ADDRESS = re.compile(r" ssl:<[^>]*>")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key|gsk|xai|AIza)[-_A-Za-z0-9]{12,}|Bearer\s+\S+", re.IGNORECASE)
 _PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)\s*[:-]\s*)+", re.IGNORECASE)
@@ -118,6 +126,13 @@ def translate(exc: Exception, model: Model, *, secrets: Iterable[str]) -> Vendor
     )
 
 
+def translated(exc: Exception, model: Model, *, secrets: Iterable[str]) -> VendorError:
+    """Our error for anything that a vendor's library raises. The cause is dropped: its text and frames hold the key."""
+    error = translate(exc, model, secrets={*secrets, model.api_key or ""})
+    log.debug("%s: %s -> %s", model.name, type(exc).__name__, error)
+    return error or VendorBadAnswer(f"'{model.name}' ({model.vendor}) failed: {type(exc).__name__}.", "Try again.")
+
+
 def not_json(model: Model) -> VendorBadAnswer:
     """The error for an answer that is something else, most often a proxy's web page."""
     return VendorBadAnswer(
@@ -132,9 +147,20 @@ def _kind(exc: Exception) -> type[VendorError] | None:
         # LiteLLM's classes for "something failed" also carry refusals (403, 413) and connections that broke.
         status = getattr(exc, "status_code", None)
         if isinstance(status, int) and 400 <= status < 500:
-            return _REFUSALS.get(status, VendorRejected)
+            return _refined(_REFUSALS.get(status, VendorRejected), exc)
         if _BROKEN_OFF.search(str(exc)):
             return VendorUnreachable
+    return _refined(kind, exc) if kind else None
+
+
+def _refined(kind: type[VendorError], exc: Exception) -> type[VendorError]:
+    """What a rejected request was rejected for, where the vendor says so."""
+    if kind is VendorRejected:
+        text = str(exc)
+        if _TOO_LONG.search(text):
+            return ContextWindowExceeded
+        if _POLICY.search(text):
+            return ContentRefused
     return kind
 
 
@@ -172,6 +198,9 @@ def _fix(kind: type[VendorError], model: Model) -> str:
 
 def _vendor_text(exc: Exception) -> str:
     """What the vendor said, out of LiteLLM's wrapping."""
+    said = _message_in(getattr(exc, "body", None))
+    if said:
+        return said
     text = _ADDRESS.sub("", str(getattr(exc, "message", None) or exc))
     found = re.search(r"\{.*\}", text, re.DOTALL)
     if found:

@@ -1,4 +1,4 @@
-"""LiteLLM's answers as ours: text, usage and cost, and what is wrong with an answer that is none."""
+"""Chat completions, as LiteLLM and the OpenAI SDK shape them, as ours; and what is wrong with one that is none."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ from typing import Any, cast
 
 from zen_mcp.catalog.model import Model
 from zen_mcp.errors import VendorBadAnswer, VendorUnreachable
-from zen_mcp.providers.litellm_errors import not_json
-from zen_mcp.types import ModelResponse, Usage
+from zen_mcp.providers.cost import cost_dollars
+from zen_mcp.providers.vendor_errors import not_json
+from zen_mcp.types import FunctionCall, ModelResponse, Usage
 
 
-def response_of(answer: Any, model: Model, *, seconds: float, attempts: int, notes: tuple[str, ...]) -> ModelResponse:
-    """LiteLLM's answer as ours.
+def response_of(answer: Any, model: Model, *, seconds: float, notes: tuple[str, ...]) -> ModelResponse:
+    """A completion as ours.
 
     Raises:
         VendorBadAnswer: there is no text in it.
     """
+    if isinstance(answer, str):
+        raise not_json(model)
     choices = getattr(answer, "choices", None)
     if not choices:
         raise VendorBadAnswer(f"'{model.name}' ({model.vendor}) answered without any choice.", "Try again.")
-    text = choices[0].message.content or ""
+    message = choices[0].message
+    text = message.content or ""
     finish = choices[0].finish_reason
-    _check_text(text, finish, model)
+    calls = _function_calls(getattr(message, "tool_calls", None))
+    if not calls:
+        _check_text(text, finish, model)
     usage = _usage(getattr(answer, "usage", None))
     return ModelResponse(
         text=text,
@@ -33,30 +39,41 @@ def response_of(answer: Any, model: Model, *, seconds: float, attempts: int, not
         seconds=seconds,
         finish_reason=finish,
         upstream_id=getattr(answer, "id", None),
-        attempts=attempts,
         notes=notes,
+        function_calls=calls,
     )
 
 
-def check_end(chunks: Any, collected: Collected, model: Model) -> None:
-    """Make sure that the vendor ended the stream: LiteLLM makes up a finish reason where none came.
+def _function_calls(calls: Any) -> tuple[FunctionCall, ...]:
+    return tuple(
+        FunctionCall(id=str(call.id or ""), name=str(call.function.name or ""), arguments=call.function.arguments or "")
+        for call in calls or ()
+    )
+
+
+def check_end(collected: Collected, model: Model, *, ended: bool, content_type: str) -> None:
+    """Make sure that the vendor ended the stream.
+
+    Args:
+        collected: what came.
+        model: who was asked.
+        ended: whether a finish reason came from the vendor.
+        content_type: of the response; empty when unknown.
 
     Raises:
         VendorUnreachable: the stream was cut.
         VendorBadAnswer: it was no stream of answers at all.
     """
-    headers: Any = getattr(chunks, "_response_headers", None) or {}
-    if not collected.text and "html" in str(headers.get("content-type")):
+    if not collected.text and "html" in content_type:
         raise not_json(model)
-    received = getattr(chunks, "chunks", None)
-    ended = collected.finish_reason if received is None else any(_finish_reason(chunk) for chunk in received)
     if not ended:
         raise VendorUnreachable(
             f"'{model.name}' ({model.vendor}) broke off after {len(collected.text):,} characters.", "Try again."
         )
 
 
-def _finish_reason(chunk: Any) -> str | None:
+def finish_reason_of(chunk: Any) -> str | None:
+    """Why the answer ended, if this chunk ends it."""
     return chunk.choices[0].finish_reason if chunk.choices else None
 
 
@@ -74,32 +91,19 @@ def _check_text(text: str, finish: str | None, model: Model) -> None:
 
 
 def _usage(usage: Any) -> Usage | None:
-    """LiteLLM's usage as ours; None when the upstream did not say."""
+    """A completion's usage as ours; None when the upstream did not say."""
     if usage is None or not (usage.prompt_tokens or usage.completion_tokens):
         return None
     cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None)
+    written = getattr(getattr(usage, "prompt_tokens_details", None), "cache_creation_tokens", None)
+    written = written or getattr(usage, "cache_creation_input_tokens", None)
     reasoning = getattr(getattr(usage, "completion_tokens_details", None), "reasoning_tokens", None)
     return Usage(
         input_tokens=usage.prompt_tokens or 0,
         output_tokens=usage.completion_tokens or 0,
         cached_tokens=cached or 0,
+        cache_write_tokens=written or 0,
         reasoning_tokens=reasoning or 0,
-    )
-
-
-def cost_dollars(usage: Usage | None, model: Model) -> float | None:
-    """What the tokens cost at the catalog's prices; None when a price or the usage is unknown."""
-    price = model.price
-    if usage is None or price.input_dollars_per_token is None or price.output_dollars_per_token is None:
-        return None
-    cached_price = price.cached_dollars_per_token
-    if cached_price is None:
-        cached_price = price.input_dollars_per_token
-    fresh = usage.input_tokens - usage.cached_tokens
-    return (
-        fresh * price.input_dollars_per_token
-        + usage.cached_tokens * cached_price
-        + usage.output_tokens * price.output_dollars_per_token
     )
 
 
@@ -109,6 +113,7 @@ class Collected:
     def __init__(self) -> None:
         self.text = ""
         self.finish_reason: str | None = None
+        self._calls: dict[int, FunctionCall] = {}
         self._usage: Any = None
         self._model: str | None = None
         self._id: str | None = None
@@ -120,10 +125,22 @@ class Collected:
         self._usage = getattr(chunk, "usage", None) or self._usage
         if not chunk.choices:
             return ""
-        self.finish_reason = _finish_reason(chunk) or self.finish_reason
-        text = cast("str | None", chunk.choices[0].delta.content) or ""
+        self.finish_reason = finish_reason_of(chunk) or self.finish_reason
+        delta = chunk.choices[0].delta
+        for piece in getattr(delta, "tool_calls", None) or ():
+            self._take_call(piece)
+        text = cast("str | None", delta.content) or ""
         self.text += text
         return text
+
+    def _take_call(self, piece: Any) -> None:
+        """A function call comes in pieces: its name in the first, its arguments letter by letter."""
+        before = self._calls.get(piece.index or 0) or FunctionCall(id="", name="", arguments="")
+        self._calls[piece.index or 0] = FunctionCall(
+            id=before.id or str(piece.id or ""),
+            name=before.name or str(piece.function.name or ""),
+            arguments=before.arguments + (piece.function.arguments or ""),
+        )
 
     def response(self, model: Model, seconds: float, notes: tuple[str, ...]) -> ModelResponse:
         """The whole.
@@ -131,7 +148,8 @@ class Collected:
         Raises:
             VendorBadAnswer: there is no text in it.
         """
-        _check_text(self.text, self.finish_reason, model)
+        if not self._calls:
+            _check_text(self.text, self.finish_reason, model)
         usage = _usage(self._usage)
         return ModelResponse(
             text=self.text,
@@ -144,4 +162,5 @@ class Collected:
             finish_reason=self.finish_reason,
             upstream_id=self._id,
             notes=notes,
+            function_calls=tuple(self._calls.values()),
         )
