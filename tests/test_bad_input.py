@@ -149,7 +149,7 @@ async def test_a_wrong_argument_is_named_in_the_tools_words(
     error = await refused(client, **arguments)
     assert error["kind"] == "InvalidArguments"
     assert problem is None or error["problem"] == problem
-    assert error["fix"].startswith("It takes: prompt, model, files, images, temperature, thinking, continuation_id.")
+    assert error["fix"].startswith("It takes: prompt, model, files, images, temperature, thinking, continuation_id")
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n "])

@@ -79,6 +79,7 @@ def test_a_thread_goes_on_across_commands(folder: ServerFolder, upstream: Upstre
     ]
 
 
+@pytest.mark.slow
 def test_consensus_shows_every_answer_and_a_row_for_each_model(folder: ServerFolder) -> None:
     done = folder.run("consensus", "Which?", "-m", "fine:for", "-m", "other", "-m", "locked")
     assert done.returncode == 0, done.stderr
@@ -150,6 +151,7 @@ def test_models_are_checked_by_asking_each_once(folder: ServerFolder, upstream: 
     assert 0 < checks[0]["seconds"] < 30
 
 
+@pytest.mark.slow
 def test_doctor_says_what_answers_and_how_to_mend_what_does_not(folder: ServerFolder) -> None:
     folder = ServerFolder(
         path=folder.path,

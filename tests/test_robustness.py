@@ -88,6 +88,7 @@ async def test_a_crash_is_an_id_to_the_caller_and_a_traceback_in_the_log(plugged
     assert "a secret in a crash" in log
 
 
+@pytest.mark.slow
 async def test_no_key_stands_in_any_log_line_even_at_debug(folder: ServerFolder) -> None:
     noisy = ServerFolder(path=folder.path, models=folder.models, environment={"ZEN_LOG_LEVEL": "DEBUG"})
     async with connect(noisy) as client:

@@ -34,7 +34,7 @@ from zen_mcp.errors import (
 from zen_mcp.providers.direct_provider import DirectProvider
 from zen_mcp.routing.balance import Balance, Candidate, candidates_of
 from zen_mcp.routing.capacity import Capacity
-from zen_mcp.routing.health import HealthBoard, Rest
+from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
 from zen_mcp.types import Message, ModelRequest, ModelResponse
 
@@ -194,13 +194,13 @@ async def test_replicas_tell_one_another() -> None:
         """Two replicas' common memory."""
 
         def __init__(self) -> None:
-            self.rests: dict[str, Rest] = {}
+            self.rests: dict[str, tuple[float, str]] = {}
 
-        async def load(self) -> Mapping[str, Rest]:
+        async def load(self) -> Mapping[str, tuple[float, str]]:
             """All that was told."""
             return dict(self.rests)
 
-        async def store(self, deployment: str, rest: Rest | None) -> None:
+        async def store(self, deployment: str, rest: tuple[float, str] | None) -> None:
             """Tell."""
             self.rests.pop(deployment, None)
             if rest is not None:

@@ -82,6 +82,7 @@ async def test_a_member_of_a_panel_is_not_replaced(client: Client) -> None:
     assert [answer["status"] for answer in data["answers"]] == ["failed", "answered"]
 
 
+@pytest.mark.slow
 async def test_a_cancelled_answer_keeps_what_had_come(client: Client, upstream: Upstream, folder: ServerFolder) -> None:
     prompt = "cancel me in the middle"
     before = len(upstream.asked("slow"))
@@ -112,6 +113,7 @@ def _thread_of(listing: str, title: str) -> str:
 # --- the terminal
 
 
+@pytest.mark.slow
 def test_ask_prints_as_it_comes(folder: ServerFolder) -> None:
     folder.write()
     started = time.monotonic()
@@ -131,6 +133,7 @@ def test_ask_prints_as_it_comes(folder: ServerFolder) -> None:
     assert whole_after - first_after > 1.5, "the rest came while it was written"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_chat_in_a_terminal_survives_an_upstream_that_breaks_and_stops_at_ctrl_c(folder: ServerFolder) -> None:
     terminal = Terminal(folder, "chat", "-m", "breaking")

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zen_mcp.catalog import Catalog
+from zen_mcp.catalog.model import fingerprint
 from zen_mcp.config.folders import cache_folder, state_folder
 from zen_mcp.config.schema import Config
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.middleware.base import Middleware
+from zen_mcp.middleware.cache import ResponseCache
+from zen_mcp.middleware.json_answer import json_answer
 from zen_mcp.middleware.log import log_model, log_tool
+from zen_mcp.observability.logs import EventLog
 from zen_mcp.providers.base import Provider
 from zen_mcp.providers.direct_provider import DirectProvider
 from zen_mcp.providers.emergency import WithEmergencyExit
@@ -22,11 +26,29 @@ from zen_mcp.routing.balance import Balance
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
+from zen_mcp.storage.redis import Redis, RedisResponses, RedisRests
+from zen_mcp.storage.responses import SQLResponses
 from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.tools.context import ToolServices, ToolSettings
 from zen_mcp.tools.discovery import discover
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import ModelRequest, ModelResponse
+
+_log = EventLog()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What outlives a change of the settings: connections, processes, the database, what is known of deployments."""
+
+    provider: Provider
+    local: LocalPanel
+    database: SQLiteDatabase
+    redis: Redis | None
+    health: HealthBoard
+    balance: Balance
+    secrets: set[str]
+    """Every key that any settings so far held, to be kept out of messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,27 +57,27 @@ class App:
 
     config: Config
     catalog: Catalog
-    provider: Provider
-    local: LocalPanel
-    database: SQLiteDatabase
+    ground: Ground
     conversations: Conversations
     gateway: Gateway
     registry: ToolRegistry
 
     def warm_up(self) -> None:
         """Import what the first model request needs; slow, so run it in a thread."""
-        self.provider.warm_up()
+        self.ground.provider.warm_up()
 
     async def tidy(self) -> None:
         """Remove threads that nobody used for longer than they are kept."""
-        if self.database.path.exists():
+        if self.ground.database.path.exists():
             await self.conversations.expire()
 
     async def aclose(self) -> None:
         """Close connections and the database. Local models go on for other servers and end when idle."""
-        await self.provider.aclose()
-        await self.local.aclose()
-        await self.database.aclose()
+        await self.ground.provider.aclose()
+        await self.ground.local.aclose()
+        await self.ground.database.aclose()
+        if self.ground.redis is not None:
+            await self.ground.redis.aclose()
 
 
 def build(
@@ -64,6 +86,7 @@ def build(
     environ: Mapping[str, str],
     working_directory: Path | None = None,
     model_watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = (),
+    ground: Ground | None = None,
 ) -> App:
     """Wire a server. Nothing is opened, started or imported that the first request does not need.
 
@@ -72,34 +95,17 @@ def build(
         environ: where the folders for state and cache are looked up.
         working_directory: the root for files when server.yaml names none; None for the process's own.
         model_watchers: middlewares around every model request, outside ours; the CLI draws its live table with one.
+        ground: of the server whose settings have changed; None for a new one.
 
     Raises:
         ConfigError: the catalog contradicts itself.
     """
     settings = config.server
-    here = working_directory or Path.cwd()
     catalog = Catalog.from_config(config)
-    local = LocalPanel(
-        cache_directory=cache_folder(environ),
-        idle_seconds=settings.local.idle_seconds,
-        context_window=settings.local.context_window,
-        threads=settings.local.threads,
-    )
-    direct = DirectProvider(secrets=catalog.secrets, local=local)
-    usual = LiteLLMProvider(secrets=catalog.secrets, local=local)
-    provider = direct if settings.provider == "direct" else WithEmergencyExit(usual, direct)
-    database = SQLiteDatabase((settings.state_dir or state_folder(environ)) / "zen.db")
-    conversations = Conversations(database, retention_days=settings.thread_retention_days)
-    routing = config.providers.providers
-    router = Router(
-        catalog=catalog,
-        provider=provider,
-        settings=routing,
-        health=HealthBoard(allowed_fails=routing.allowed_fails, cooldown_seconds=routing.cooldown_seconds),
-        balance=Balance(),
-        capacity=Capacity(),
-    )
-    gateway = Gateway(catalog=catalog, router=router, chain=(*model_watchers, log_model))
+    ground = ground or lay_ground(config, environ=environ)
+    ground.secrets.update(catalog.secrets())
+    conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
+    gateway = _gateway(config, catalog, ground, model_watchers)
     services = ToolServices(
         catalog=catalog,
         gateway=gateway,
@@ -109,7 +115,7 @@ def build(
             max_prompt_characters=settings.max_prompt_characters,
             max_file_bytes=settings.max_file_bytes,
             allow_secret_files=settings.allow_secret_files,
-            roots=tuple(settings.roots) or (here,),
+            roots=tuple(settings.roots) or (working_directory or Path.cwd(),),
             panel_timeout_seconds=settings.panel_timeout_seconds,
         ),
     )
@@ -123,10 +129,65 @@ def build(
     return App(
         config=config,
         catalog=catalog,
-        provider=provider,
-        local=local,
-        database=database,
+        ground=ground,
         conversations=conversations,
         gateway=gateway,
         registry=registry,
     )
+
+
+def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
+    """What is made once for the life of a server.
+
+    Raises:
+        ConfigError: `redis_url` is wrong, or its client is not installed.
+    """
+    settings, routing = config.server, config.providers.providers
+    secrets: set[str] = set()
+    local = LocalPanel(
+        cache_directory=cache_folder(environ),
+        idle_seconds=settings.local.idle_seconds,
+        context_window=settings.local.context_window,
+        threads=settings.local.threads,
+    )
+    direct = DirectProvider(secrets=lambda: secrets, local=local)
+    usual = LiteLLMProvider(secrets=lambda: secrets, local=local)
+    redis = Redis(settings.redis_url, tell=_tell_of_redis) if settings.redis_url else None
+    return Ground(
+        provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
+        local=local,
+        database=SQLiteDatabase((settings.state_dir or state_folder(environ)) / "zen.db"),
+        redis=redis,
+        health=HealthBoard(
+            allowed_fails=routing.allowed_fails,
+            cooldown_seconds=routing.cooldown_seconds,
+            shared=RedisRests(redis) if redis else None,
+        ),
+        balance=Balance(),
+        secrets=secrets,
+    )
+
+
+def _gateway(
+    config: Config, catalog: Catalog, ground: Ground, watchers: Sequence[Middleware[ModelRequest, ModelResponse]]
+) -> Gateway:
+    settings = config.server.cache
+    cache = ResponseCache(
+        RedisResponses(ground.redis) if ground.redis else SQLResponses(ground.database),
+        default="use" if settings.enabled else "off",
+        seconds=settings.ttl_seconds,
+        fingerprint=lambda name: fingerprint(catalog.resolve(name)),
+    )
+    router = Router(
+        catalog=catalog,
+        provider=ground.provider,
+        settings=config.providers.providers,
+        health=ground.health,
+        balance=ground.balance,
+        capacity=Capacity(),
+    )
+    return Gateway(catalog=catalog, router=router, chain=(*watchers, log_model, cache, json_answer))
+
+
+def _tell_of_redis(what: str) -> None:
+    _log.warning("redis", what=what)

@@ -116,3 +116,10 @@ class Model:
     def is_local(self) -> bool:
         """Whether the local panel serves it."""
         return self.weights is not None
+
+
+def fingerprint(model: Model) -> str:
+    """What a name stands for, without keys: it changes when the settings send the model's requests elsewhere."""
+    ways = [*model.deployments, *(member.model for member in model.members)]
+    inner = ",".join(fingerprint(way) for way in ways)
+    return f"{model.id}={model.litellm_model}@{model.base_url or ''}({inner})"

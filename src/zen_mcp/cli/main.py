@@ -17,6 +17,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("ask", "Ask one model"),
     ("chat", "Talk with a model in the terminal"),
     ("consensus", "Ask several models at once and compare"),
+    ("estimate", "Say what a question would cost, without asking it"),
     ("models", "List the models that can be asked"),
     ("threads", "List, show and delete stored threads"),
     ("config", "Make, check and describe the settings"),

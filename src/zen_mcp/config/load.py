@@ -36,7 +36,14 @@ _OVERRIDES = {
 }
 """Environment variables above every server.yaml."""
 _PATHS = ({("state_dir",), ("log", "file")}, {"roots", "plugin_folders"})
-_NOT_FROM_PROJECT = (("plugin_folders",), ("allow_secret_files",), ("roots",), ("state_dir",), ("log", "file"))
+_NOT_FROM_PROJECT = (
+    ("plugin_folders",),
+    ("allow_secret_files",),
+    ("roots",),
+    ("state_dir",),
+    ("redis_url",),
+    ("log", "file"),
+)
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""
 
 

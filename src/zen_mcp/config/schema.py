@@ -50,6 +50,16 @@ class LogSettings(Settings):
     file: Path | None = Field(default=None, description="A file that rotates; without it, stderr.")
 
 
+class CacheSettings(Settings):
+    """Answers that are remembered."""
+
+    enabled: Flag = Field(
+        default=False,
+        description="Whether an identical request is answered from memory; a call may decide otherwise.",
+    )
+    ttl_seconds: Seconds = Field(default=86_400.0, description="How long an answer is remembered.")
+
+
 class LocalSettings(Settings):
     """The models that run on this machine."""
 
@@ -103,6 +113,12 @@ class ServerSettings(Settings):
     )
     allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
+    cache: CacheSettings = Field(default_factory=CacheSettings, description="Remembered answers.")
+    redis_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A Redis for what replicas share: remembered answers, the health of deployments.",
+    )
     prelude: Flag = Field(default=True, description="Answer the handshake from a stored snapshot.")
     local: LocalSettings = Field(default_factory=LocalSettings, description="The local models.")
 

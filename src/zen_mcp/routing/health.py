@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from zen_mcp.errors import ZenError
 from zen_mcp.routing.policy import rule_for
@@ -19,8 +19,7 @@ _SHARED_SECONDS = 1.0
 Status = Literal["closed", "half-open", "open"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
+class Rest(NamedTuple):
     """A deployment's rest: until when (Unix time) and why."""
 
     until: float
@@ -30,11 +29,11 @@ class Rest:
 class SharedRests(Protocol):
     """Where replicas tell one another which deployments rest. Never raises: without it, each knows its own."""
 
-    async def load(self) -> Mapping[str, Rest]:
+    async def load(self) -> Mapping[str, tuple[float, str]]:
         """Every rest that any replica has told of."""
         ...
 
-    async def store(self, deployment: str, rest: Rest | None) -> None:
+    async def store(self, deployment: str, rest: tuple[float, str] | None) -> None:
         """Tell of a rest, or of its end."""
         ...
 
@@ -119,7 +118,7 @@ class HealthBoard:
         if self._shared is None or now - self._loaded < _SHARED_SECONDS:
             return
         self._loaded = now
-        self._others = await self._shared.load()
+        self._others = {name: Rest(*rest) for name, rest in (await self._shared.load()).items()}
 
     async def succeeded(self, deployment: str) -> None:
         """A request was answered."""

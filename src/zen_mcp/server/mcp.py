@@ -65,6 +65,12 @@ class McpDoor:
         """What the handshake says of this server."""
         return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
 
+    def use(self, registry: ToolRegistry) -> bool:
+        """List and call these tools from now on; whether the list is another. Calls under way end as they began."""
+        before = [describe(tool) for tool in self._registry.tools]
+        self._registry = registry
+        return before != [describe(tool) for tool in registry.tools]
+
     def _input_schema(self, name: str) -> JSONObject | None:
         try:
             return self._registry.find(name).get_schema()

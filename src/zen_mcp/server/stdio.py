@@ -23,6 +23,7 @@ from zen_mcp.observability.logs import EventLog, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.mcp import McpDoor
 from zen_mcp.server.prelude import Handover
+from zen_mcp.server.reload import Reloader
 from zen_mcp.server.snapshot import record_snapshot, snapshot_sources
 from zen_mcp.server.snapshot_file import Snapshot, forget_snapshot, store_snapshot
 from zen_mcp.server.transport import Connection, EraSession
@@ -59,6 +60,12 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
         connection = Connection(wire, handover, partial(_open_session, group, door))
         group.start_soon(_stop_on_signal, group.cancel_scope)
         group.start_soon(_warm_up, app, door, connection, arguments, handover.snapshot_used)
+
+        def take_in(changed: App) -> None:
+            if door.use(changed.registry):
+                group.start_soon(_tell_tools_changed, door, connection)
+
+        group.start_soon(Reloader(app, ServeArguments.parse(arguments).config, take_in).watch)
         async with _incoming(wire, lines) as incoming:
             for line in handover.replay:
                 await connection.receive(line)
@@ -143,5 +150,9 @@ async def _refresh_snapshot(
     except OSError as exc:
         _log.warning("snapshot_not_written", reason=str(exc))
     if used is not None and used.to_json() != live.to_json():
-        await door.events.publish(ToolsListChanged())
-        await connection.tell_tools_changed()
+        await _tell_tools_changed(door, connection)
+
+
+async def _tell_tools_changed(door: McpDoor, connection: Connection) -> None:
+    await door.events.publish(ToolsListChanged())
+    await connection.tell_tools_changed()

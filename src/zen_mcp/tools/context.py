@@ -22,6 +22,7 @@ from zen_mcp.conversations import (
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
+from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.files import read_files, read_images
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.watch import AnswerWatch
@@ -232,6 +233,27 @@ class ToolContext:
                 sink=sink,
                 **wishes.fields(),
             )
+        )
+
+    def estimate(self, thread: Thread, question: Question, *, model: Model, system: str) -> Estimate:
+        """What asking would take.
+
+        Raises:
+            PromptTooLong: as `ask`.
+        """
+        _, tokens = self._history(thread, question, model, system, fallbacks=True)
+        price_in, price_out = model.price.input_dollars_per_token, model.price.output_dollars_per_token
+        least = None if price_in is None or price_out is None else tokens * price_in
+        most = None
+        if least is not None and price_out is not None:
+            most = least if price_out == 0 else least + model.max_output * price_out if model.max_output else None
+        return Estimate(
+            model=model.name,
+            vendor=model.vendor,
+            input_tokens=tokens,
+            max_output_tokens=model.max_output,
+            least_dollars=least,
+            most_dollars=most,
         )
 
     def _history(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from zen_mcp.tools.context import Saved
+from typing import TYPE_CHECKING
+
 from zen_mcp.tools.paging import Head
 from zen_mcp.types import ModelResponse, Usage
+
+if TYPE_CHECKING:  # the context writes estimates with the words below
+    from zen_mcp.tools.context import Saved
 
 
 def dollars(amount: float | None) -> str:

@@ -8,6 +8,9 @@ from pydantic import BaseModel
 
 from zen_mcp.types import JSONObject, JSONValue
 
+_OPEN: tuple[JSONValue, ...] = (True, {})
+"""Values of `additionalProperties` that say no more than its absence."""
+
 # Bounds stand in the descriptions, in words; arguments are checked centrally, whatever the schema says.
 _DROPPED = frozenset({"title", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum"})
 
@@ -54,7 +57,10 @@ def _compact(value: JSONValue, definitions: dict[str, JSONValue]) -> JSONValue:
         if len(real) == 1:
             rest = {key: item for key, item in value.items() if key != "anyOf"}
             return _compact({**cast("JSONObject", real[0]), **rest}, definitions)
-    return {key: _compact_member(key, item, definitions) for key, item in value.items() if key not in _DROPPED}
+    kept = {key: item for key, item in value.items() if key not in _DROPPED}
+    if kept.get("additionalProperties") in _OPEN:
+        kept.pop("additionalProperties", None)
+    return {key: _compact_member(key, item, definitions) for key, item in kept.items()}
 
 
 def _compact_member(key: str, value: JSONValue, definitions: dict[str, JSONValue]) -> JSONValue:

@@ -8,9 +8,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import Model, Question, Thread, Wishes, answer_of
+from zen_mcp.tools.estimate import estimated
 from zen_mcp.tools.format import rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
-from zen_mcp.types import ModelResponse, ThinkingEffort, ToolResponse
+from zen_mcp.types import CacheUse, JSONObject, ModelResponse, ThinkingEffort, ToolResponse
 
 
 class ChatParams(ToolParams):
@@ -22,7 +23,11 @@ class ChatParams(ToolParams):
     images: list[str] = Field(default=[], description="Absolute paths or data URLs")
     temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
     thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
-    continuation_id: str | None = Field(default=None, description="Continue the thread of an earlier answer")
+    continuation_id: str | None = Field(default=None, description="Thread to continue")
+    json_schema: SkipJsonSchema[JSONObject | None] = Field(default=None, description="Answer in JSON of this schema")
+    web_search: bool = Field(default=False, description="Allow web search")
+    cache: SkipJsonSchema[CacheUse | None] = Field(default=None, description="Reuse an identical answer")
+    dry_run: SkipJsonSchema[bool] = Field(default=False, description="Only estimate the cost")
 
 
 class ChatResult(ToolResult):
@@ -42,6 +47,7 @@ class ChatResult(ToolResult):
     notes: SkipJsonSchema[list[str]] = Field(default=[])
     asked: SkipJsonSchema[str] = ""
     partial: SkipJsonSchema[bool] = False
+    cached: SkipJsonSchema[bool] = False
 
 
 @tool(result=ChatResult, hints=ToolHints(always_load=True))
@@ -50,6 +56,8 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
     model = context.catalog.require(params.model)
     thread = await context.open_thread(params.continuation_id)
     question = await context.question(params.prompt, files=params.files, images=params.images)
+    if params.dry_run:
+        return estimated([context.estimate(thread, question, model=model, system=context.prompts["system"])])
     await context.progress(0, 1, f"asking {model.name}")
     response = await _answer(params, context, thread, question, model)
     saved = await context.save(thread, question, [answer_of(response)])
@@ -70,6 +78,7 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
         notes=notes,
         asked=response.asked,
         partial=response.partial,
+        cached=response.cached,
     )
     footer = " · ".join([summary_line(response), *stored_line(saved), *notes])
     return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())
@@ -86,7 +95,13 @@ async def _answer(
             question,
             model=model,
             system=context.prompts["system"],
-            wishes=Wishes(temperature=params.temperature, thinking=params.thinking),
+            wishes=Wishes(
+                temperature=params.temperature,
+                thinking=params.thinking,
+                cache=params.cache,
+                json_schema=params.json_schema,
+                web_search=params.web_search,
+            ),
             sink=watch,
         )
     except anyio.get_cancelled_exc_class():

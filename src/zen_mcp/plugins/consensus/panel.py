@@ -88,7 +88,7 @@ async def _outcome(member: Member, ask: Ask, context: ToolContext) -> Outcome:
             ask.thread,
             ask.question,
             model=member.model,
-            system=_system(member, ask.prompts),
+            system=system_of(member, ask.prompts),
             wishes=ask.wishes,
             fallbacks=False,  # each member speaks for itself; another's answer in its place would count twice
             sink=context.watch(member.label),
@@ -98,7 +98,7 @@ async def _outcome(member: Member, ask: Ask, context: ToolContext) -> Outcome:
     return Outcome(member=member, seconds=response.seconds, response=response)
 
 
-def _system(member: Member, prompts: Mapping[str, str]) -> str:
+def system_of(member: Member, prompts: Mapping[str, str]) -> str:
     """The system message: the same for all members but for the stance at its end."""
     if member.stance is None and member.stance_prompt is None:
         return prompts["system"]

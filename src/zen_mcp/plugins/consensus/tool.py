@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.errors import InvalidArguments, PanelFailed
-from zen_mcp.plugins.consensus.panel import Ask, Member, Outcome, Stance, ask_panel
+from zen_mcp.plugins.consensus.panel import Ask, Member, Outcome, Stance, ask_panel, system_of
 from zen_mcp.plugins.consensus.report import ConsensusResult, report
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Wishes, answer_of
-from zen_mcp.types import ThinkingEffort, ToolResponse
+from zen_mcp.tools.estimate import estimated
+from zen_mcp.types import CacheUse, ThinkingEffort, ToolResponse
 
 LARGEST_PANEL = 16
 
@@ -39,6 +41,8 @@ class ConsensusParams(ToolParams):
     quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
     timeout_seconds: float | None = Field(default=None, gt=0, description="Return what is there by then")
     continuation_id: str | None = Field(default=None, description="Thread to continue")
+    cache: SkipJsonSchema[CacheUse | None] = Field(default=None, description="Reuse identical answers")
+    dry_run: SkipJsonSchema[bool] = Field(default=False, description="Only estimate the cost")
 
     @model_validator(mode="after")
     def _panel_of_a_sensible_size(self) -> ConsensusParams:
@@ -54,12 +58,19 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
     members = _members(params, context)
     thread = await context.open_thread(params.continuation_id)
     question = await context.question(params.prompt, files=params.files, images=params.images)
+    if params.dry_run:
+        return estimated(
+            [
+                context.estimate(thread, question, model=member.model, system=system_of(member, context.prompts))
+                for member in members
+            ]
+        )
     await context.progress(0, len(members), f"asking {', '.join(member.label for member in members)}")
     ask = Ask(
         thread=thread,
         question=question,
         prompts=context.prompts,
-        wishes=Wishes(temperature=params.temperature, thinking=params.thinking),
+        wishes=Wishes(temperature=params.temperature, thinking=params.thinking, cache=params.cache),
         quorum=params.quorum,
         timeout_seconds=_panel_seconds(params, context),
     )

@@ -1,0 +1,82 @@
+"""Settings that change while the server runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp.client import Client
+from tests.support.results import data_of, error_of
+from tests.support.server import ServerFolder, connect, openai_model
+from tests.upstream import Behaviour, Upstream
+
+pytestmark = pytest.mark.anyio
+
+
+async def until(client: Client, model: str, *, known: bool) -> None:
+    """Ask until a model is known, or is not."""
+    with anyio.fail_after(15):
+        while True:
+            result = await client.call_tool("chat", {"prompt": "hello", "model": model, "dry_run": True})
+            if bool(result.is_error) != known:
+                return
+            await anyio.sleep(0.2)
+
+
+@pytest.mark.slow
+async def test_a_change_is_taken_in_a_broken_one_refused_and_calls_under_way_go_on(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.behave("slow", Behaviour(text="slow but whole", delay_seconds=3.0))
+    folder = ServerFolder(path=tmp_path, models={"slow": openai_model(upstream.url)})
+    file = tmp_path / "config" / "models.yaml"
+    results: list[Any] = []
+
+    def write(models: dict[str, Any]) -> None:
+        file.write_text(json.dumps({"version": "1.0", "models": models}), encoding="utf-8")
+
+    async with connect(folder) as client:
+        assert error_of(await client.call_tool("chat", {"prompt": "x", "model": "fresh"}))["kind"] == "UnknownModel"
+
+        async def ask() -> None:
+            results.append(await client.call_tool("chat", {"prompt": "hello", "model": "slow"}))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            assert await anyio.to_thread.run_sync(upstream.wait_for_request, "slow")
+            write({"fresh": openai_model(upstream.url)})
+            await until(client, "fresh", known=True)
+            await until(client, "slow", known=False)
+        assert data_of(results[0])["text"] == "slow but whole", "it ended with the settings it began with"
+        assert data_of(await client.call_tool("chat", {"prompt": "x", "model": "fresh"}))["text"] == "ok"
+
+        file.write_text("models: {fresh: {provider: custom, base_urll: x}}", encoding="utf-8")
+        await anyio.sleep(3)
+        assert data_of(await client.call_tool("chat", {"prompt": "x", "model": "fresh"}))["text"] == "ok"
+        log = (tmp_path / "stderr.log").read_text(encoding="utf-8")
+        assert "settings_refused" in log
+        assert "models.yaml:1: models.fresh.base_urll: unknown key 'base_urll'. Did you mean 'base_url'?" in _unescaped(
+            log
+        )
+
+        write({"other": openai_model(upstream.url)})
+        await until(client, "other", known=True)
+
+
+def _unescaped(log: str) -> str:
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return "\n".join(f"{line.get('problem', '')} {line.get('fix', '')}" for line in lines)
+
+
+async def test_a_changed_choice_of_tools_is_announced(tmp_path: Path) -> None:
+    folder = ServerFolder(path=tmp_path)
+    async with connect(folder, mode="legacy") as client:
+        assert "version" in {tool.name for tool in (await client.list_tools()).tools}
+        (tmp_path / "config" / "server.yaml").write_text("disabled_tools: [version]\nprovider: direct\n")
+        with anyio.fail_after(15):
+            while "version" in {tool.name for tool in (await client.list_tools()).tools}:  # noqa: ASYNC110
+                await anyio.sleep(0.2)
+    assert '"after_a_restart": "provider"' in (tmp_path / "stderr.log").read_text(encoding="utf-8")
