@@ -257,6 +257,10 @@ class Broken:
         """Fail as an import does."""
         raise ModuleNotFoundError("No module named 'litellm'")
 
+    async def prepare(self, model: Model) -> None:
+        """Fail as an import does."""
+        raise ModuleNotFoundError("No module named 'litellm'")
+
     async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """Fail as an import does."""
         raise ModuleNotFoundError("No module named 'litellm'")
@@ -270,7 +274,7 @@ class Broken:
         """Nothing is open."""
 
 
-@pytest.mark.parametrize("first", ["warm_up", "generate", "stream"])
+@pytest.mark.parametrize("first", ["warm_up", "prepare", "generate", "stream"])
 async def test_when_litellm_is_broken_models_are_asked_directly_with_a_warning(
     upstream: Upstream, caplog: pytest.LogCaptureFixture, first: str
 ) -> None:
@@ -278,6 +282,8 @@ async def test_when_litellm_is_broken_models_are_asked_directly_with_a_warning(
     model = model_at(upstream, "rescued")
     if first == "warm_up":
         provider.warm_up()
+    elif first == "prepare":
+        await provider.prepare(model)
     elif first == "stream":
         assert (await streamed(provider, question("rescued"), model))[1].text == "ok"
     assert (await provider.generate(question("rescued"), model)).text == "ok"

@@ -18,6 +18,14 @@ class Provider(Protocol):
         """Import and load what the first request needs. Blocks for seconds; for a thread."""
         ...
 
+    async def prepare(self, model: Model) -> None:
+        """Do what comes before a request to this model: import a library, start a local model. Cheap when done.
+
+        Raises:
+            LocalModelError: the local panel cannot serve it.
+        """
+        ...
+
     async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """Ask once and wait for the whole answer.
 

@@ -56,6 +56,10 @@ class DirectProvider:
         """Import the SDK."""
         importlib.import_module("openai")
 
+    async def prepare(self, model: Model) -> None:
+        """As `Provider.prepare`."""
+        await self._client(model)
+
     async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """As `Provider.generate`."""
         started = time.perf_counter()

@@ -34,6 +34,14 @@ class WithEmergencyExit:
             self._switch(exc)
             self._now.warm_up()
 
+    async def prepare(self, model: Model) -> None:
+        """As `Provider.prepare`."""
+        try:
+            await self._now.prepare(model)
+        except ImportError as exc:
+            self._switch(exc)
+            await self._now.prepare(model)
+
     async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """As `Provider.generate`."""
         try:

@@ -59,7 +59,7 @@ class LiteLLMProvider:
         """As `Provider.generate`."""
         started = time.perf_counter()
         parameters, notes = parameters_of(request, model)
-        await self._prepare(model)
+        await self.prepare(model)
         answer = await self._complete(model, parameters, request.timeout_seconds)
         return response_of(answer, model, seconds=time.perf_counter() - started, notes=notes)
 
@@ -68,7 +68,7 @@ class LiteLLMProvider:
         started = time.perf_counter()
         parameters, notes = parameters_of(request, model)
         collected = Collected()
-        await self._prepare(model)
+        await self.prepare(model)
         options = {**parameters, "stream": True, "stream_options": {"include_usage": True}}
         chunks = await self._complete(model, options, request.timeout_seconds)
         try:
@@ -90,7 +90,7 @@ class LiteLLMProvider:
         with anyio.move_on_after(1, shield=True), suppress(Exception):
             await import_litellm().close_litellm_async_clients()
 
-    async def _prepare(self, model: Model) -> None:
+    async def prepare(self, model: Model) -> None:
         """Have the router know the model, under its present address and key."""
         litellm = import_litellm() if is_imported() else await anyio.to_thread.run_sync(import_litellm)
         base_url, api_key, litellm_model = model.base_url, model.api_key, model.litellm_model

@@ -217,14 +217,17 @@ class Router:
 
     async def _request(self, call: Call, model: Model, limit: float) -> ModelResponse:
         request = replace(call.request, model=model.name, messages=call.messages(), timeout_seconds=limit, sink=None)
-        call.requests += 1
-        if _streams(call.request, model):
+        streaming = _streams(call.request, model)
+        with anyio.move_on_after(limit) as scope:
+            await self._provider.prepare(model)  # its time is not the vendor's silence
+            call.requests += 1
+            if not streaming:
+                response = await self._provider.generate(request, model)
+                if call.request.sink is not None:
+                    await call.request.sink(response.text)
+                return response
+        if not scope.cancelled_caught:
             return await self._stream(call, model, replace(request, timeout_seconds=call.remaining_seconds), limit)
-        with anyio.move_on_after(limit):
-            response = await self._provider.generate(request, model)
-            if call.request.sink is not None:
-                await call.request.sink(response.text)
-            return response
         if call.remaining_seconds <= 0:
             await anyio.sleep_forever()  # the deadline of the whole call, which ends it
         raise VendorTimeout(
