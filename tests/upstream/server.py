@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.upstream.behaviour import Behaviour, Received
+from tests.upstream.dialects import Dialect, dialect_of
 
 _FOREVER_SECONDS = 3600.0
 
@@ -115,18 +116,18 @@ class Upstream:
             self.behave(wanted["model"], [Behaviour(**entry) for entry in wanted["behaviours"]])
             await _send(writer, 200, {})
             return True
-        if not path.endswith("/chat/completions"):
+        dialect = dialect_of(path.partition("?")[0])
+        if dialect is None:
             await _send(writer, 404, {"error": {"message": f"no such path {path}"}})
             return True
-        asked = json.loads(body)
-        received = Received(model=asked["model"], body=asked, headers=headers)
+        received = dialect.received(path, json.loads(body), headers)
         with self._changed:
             self.requests.append(received)
             self.open_requests += 1
             self.peak_requests = max(self.peak_requests, self.open_requests)
             self._changed.notify_all()
         try:
-            return await self._behave(received, self._next(received.model), reader, writer)
+            return await self._behave(dialect, received, self._next(received.model), reader, writer)
         finally:
             self.open_requests -= 1
 
@@ -135,7 +136,12 @@ class Upstream:
         return line.pop(0) if len(line) > 1 else line[0]
 
     async def _behave(
-        self, received: Received, behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        dialect: Dialect,
+        received: Received,
+        behaviour: Behaviour,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> bool:
         wait = _FOREVER_SECONDS if behaviour.how == "hang" else behaviour.delay_seconds
         if wait and await self._left(received.model, reader, wait):
@@ -147,44 +153,44 @@ class Upstream:
             )
             return True
         if behaviour.status != 200:
-            error = {"error": {"message": behaviour.text, "type": "error", "code": behaviour.status}}
-            await _send(writer, behaviour.status, error, behaviour.headers)
+            await _send(writer, behaviour.status, dialect.error(behaviour), behaviour.headers)
             return True
         if received.stream:
-            return await self._stream(received, behaviour, reader, writer)
-        if behaviour.how in {"cut", "stall"}:
+            return await self._stream(dialect, received, behaviour, reader, writer)
+        if behaviour.how in {"cut", "torn", "stall"}:
             writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{"id":')
             await writer.drain()
             if behaviour.how == "stall":
                 await self._left(received.model, reader, _FOREVER_SECONDS)
             return False
-        await _send(writer, 200, _completion(received, behaviour), behaviour.headers)
+        await _send(writer, 200, dialect.whole(received, behaviour), behaviour.headers)
         return True
 
     async def _stream(
-        self, received: Received, behaviour: Behaviour, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        dialect: Dialect,
+        received: Received,
+        behaviour: Behaviour,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> bool:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        torn = behaviour.how == "torn"
+        length = b"content-length: 1000000\r\n" if torn else b""
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n" + length + b"connection: close\r\n\r\n")
         words = [] if behaviour.how == "empty" else behaviour.text.split(" ")
-        pieces = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
-        if behaviour.how in {"cut", "stall"}:
-            pieces = pieces[: max(len(pieces) // 2, 1)]
-        for piece in pieces:
+        if behaviour.how in {"cut", "torn", "stall"}:
+            words = words[: max(len(words) // 2, 1)]
+        spaced = [word if index == 0 else f" {word}" for index, word in enumerate(words)]
+        for piece in dialect.pieces(received, behaviour, spaced):
             if behaviour.pause_seconds and await self._left(received.model, reader, behaviour.pause_seconds):
                 return False
-            writer.write(_event(received, {"content": piece}, None))
+            writer.write(piece)
             await writer.drain()
         if behaviour.how == "stall":
             await self._left(received.model, reader, _FOREVER_SECONDS)
             return False
-        if behaviour.how != "cut":
-            writer.write(_event(received, {}, behaviour.finish_reason))
-            options: dict[str, Any] = received.body.get("stream_options") or {}
-            if behaviour.usage and options.get("include_usage"):
-                none: list[Any] = []
-                end = {**_event_body(received, behaviour), "choices": none, "usage": _usage(received, behaviour)}
-                writer.write(f"data: {json.dumps(end)}\n\n".encode())
-            writer.write(b"data: [DONE]\n\n")
+        if behaviour.how not in {"cut", "torn"}:
+            writer.write(dialect.end(received, behaviour))
         await writer.drain()
         return False
 
@@ -209,43 +215,6 @@ def _filled(text: str, received: Received) -> str:
     last = next((m["content"] for m in reversed(received.messages) if m["role"] == "user"), "")
     said = last if isinstance(last, str) else json.dumps(last)
     return text.replace("{echo}", said).replace("{key}", received.headers.get("authorization", ""))
-
-
-def _usage(received: Received, behaviour: Behaviour) -> dict[str, Any]:
-    """A token per word, which is as good as any other count."""
-    prompt = sum(len(str(message["content"]).split()) for message in received.messages)
-    answer = len(behaviour.text.split())
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": answer,
-        "total_tokens": prompt + answer,
-        "prompt_tokens_details": {"cached_tokens": behaviour.cached_tokens},
-        "completion_tokens_details": {"reasoning_tokens": behaviour.reasoning_tokens},
-    }
-
-
-def _completion(received: Received, behaviour: Behaviour) -> dict[str, Any]:
-    text = "" if behaviour.how == "empty" else behaviour.text
-    body: dict[str, Any] = {
-        "id": "chatcmpl-test",
-        "object": "chat.completion",
-        "created": 1,
-        "model": behaviour.answered_by or received.model,
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": behaviour.finish_reason}
-        ],
-    }
-    return {**body, "usage": _usage(received, behaviour)} if behaviour.usage else body
-
-
-def _event_body(received: Received, behaviour: Behaviour | None = None) -> dict[str, Any]:
-    name = (behaviour.answered_by if behaviour else None) or received.model
-    return {"id": "chatcmpl-test", "object": "chat.completion.chunk", "created": 1, "model": name}
-
-
-def _event(received: Received, delta: dict[str, str], finish_reason: str | None) -> bytes:
-    choice = {"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": finish_reason}
-    return f"data: {json.dumps({**_event_body(received), 'choices': [choice]})}\n\n".encode()
 
 
 async def _send(

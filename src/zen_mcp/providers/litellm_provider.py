@@ -22,6 +22,15 @@ from zen_mcp.types import ModelChunk, ModelRequest, ModelResponse
 
 __all__ = ["LiteLLMProvider", "import_litellm"]
 
+_WISHES = {
+    "temperature": "temperature",
+    "reasoning_effort": "thinking effort",
+    "response_format": "JSON format",
+    "tools": "functions",
+    "web_search_options": "web search",
+}
+"""Parameters that a caller would miss, and what he calls them."""
+
 
 class LiteLLMProvider:
     """The provider that reaches them all.
@@ -39,6 +48,7 @@ class LiteLLMProvider:
         self._local = local
         self._router: Any = None
         self._deployed: dict[str, str] = {}
+        self._supported: dict[str, frozenset[str]] = {}
 
     def warm_up(self) -> None:
         """Import LiteLLM and make one call to a closed port, which loads what the first call would. For a thread."""
@@ -58,17 +68,17 @@ class LiteLLMProvider:
     async def generate(self, request: ModelRequest, model: Model) -> ModelResponse:
         """As `Provider.generate`."""
         started = time.perf_counter()
-        parameters, notes = parameters_of(request, model)
         await self.prepare(model)
+        parameters, notes = self._parameters(request, model)
         answer = await self._complete(model, parameters, request.timeout_seconds)
         return response_of(answer, model, seconds=time.perf_counter() - started, notes=notes)
 
     async def stream(self, request: ModelRequest, model: Model) -> AsyncGenerator[ModelChunk]:
         """As `Provider.stream`; a stream cut in the middle says how much had come."""
         started = time.perf_counter()
-        parameters, notes = parameters_of(request, model)
         collected = Collected()
         await self.prepare(model)
+        parameters, notes = self._parameters(request, model)
         options = {**parameters, "stream": True, "stream_options": {"include_usage": True}}
         chunks = await self._complete(model, options, request.timeout_seconds)
         try:
@@ -77,10 +87,11 @@ class LiteLLMProvider:
                 yield ModelChunk(text=collected.take(chunk))
         except Exception as exc:  # noqa: BLE001 - the border: every class is looked up in the table
             raise self._translated(exc, model) from None
-        received = getattr(chunks, "chunks", None)  # LiteLLM makes up a finish reason where none came
-        ended = collected.finish_reason if received is None else any(finish_reason_of(chunk) for chunk in received)
+        # LiteLLM makes up a finish reason where none came, but not in the chunks that it keeps.
+        received = getattr(chunks, "chunks", None)
+        ended = bool(collected.finish_reason) if received is None else any(map(finish_reason_of, received))
         headers: Any = getattr(chunks, "_response_headers", None) or {}
-        check_end(collected, model, ended=bool(ended), content_type=str(headers.get("content-type", "")))
+        check_end(collected, model, ended=ended, content_type=str(headers.get("content-type", "")))
         yield ModelChunk(response=collected.response(model, time.perf_counter() - started, notes))
 
     async def aclose(self) -> None:
@@ -120,6 +131,24 @@ class LiteLLMProvider:
         self._router.add_deployment(deployment)
         self._deployed[model.id] = identity
 
+    def _parameters(self, request: ModelRequest, model: Model) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """The parameters, without those that LiteLLM would drop in silence."""
+        parameters, notes = parameters_of(request, model)
+        wishes = _WISHES.keys() & parameters.keys()
+        if not wishes:
+            return parameters, notes
+        supported = self._supported.get(model.litellm_model)
+        if supported is None:
+            supported = self._supported[model.litellm_model] = _supported_by_litellm(model.litellm_model)
+        lost = [name for name in _WISHES if name in wishes and name not in supported]
+        told = tuple(f"LiteLLM knows no {_WISHES[name]} of {model.name}; it was left out" for name in lost)
+        kept = {name: value for name, value in parameters.items() if name not in lost}
+        if "web_search_options" in kept and "/responses/" in model.litellm_model:
+            # There it is a tool, and LiteLLM's bridge drops the option.
+            del kept["web_search_options"]
+            kept["tools"] = [*kept.get("tools", ()), {"type": "web_search"}]
+        return kept, (*notes, *told)
+
     async def _complete(self, model: Model, parameters: dict[str, Any], seconds: float | None) -> Any:
         """One HTTP request."""
         timeout = max(seconds or model.timeout_seconds, 0.1)
@@ -132,6 +161,19 @@ class LiteLLMProvider:
         if isinstance(exc, VendorError):
             return exc
         return translated(exc, model, secrets=self._secrets())
+
+
+def _supported_by_litellm(litellm_model: str) -> frozenset[str]:
+    """Which wishes LiteLLM passes on to this model."""
+    litellm = import_litellm()
+    name, vendor, *_ = litellm.get_llm_provider(model=litellm_model)
+    found = litellm.get_supported_openai_params(model=name, custom_llm_provider=vendor)
+    supported = frozenset(_WISHES if found is None else found)
+    bare = name.removeprefix("responses/")
+    if bare != name and not litellm.supports_reasoning(model=bare, custom_llm_provider=vendor):
+        # The bridge to Responses says that it passes the effort on, and for a name it does not know it does not.
+        supported -= {"reasoning_effort"}
+    return supported
 
 
 def _make_router(litellm: Any) -> Any:
