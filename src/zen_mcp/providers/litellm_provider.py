@@ -170,7 +170,10 @@ def _supported_by_litellm(litellm_model: str) -> frozenset[str]:
     found = litellm.get_supported_openai_params(model=name, custom_llm_provider=vendor)
     supported = frozenset(_WISHES if found is None else found)
     bare = name.removeprefix("responses/")
-    if bare != name and not litellm.supports_reasoning(model=bare, custom_llm_provider=vendor):
+    if bare == name:
+        return supported
+    supported |= {"web_search_options"}  # which becomes a tool there
+    if not litellm.supports_reasoning(model=bare, custom_llm_provider=vendor):
         # The bridge to Responses says that it passes the effort on, and for a name it does not know it does not.
         supported -= {"reasoning_effort"}
     return supported
