@@ -27,9 +27,10 @@ def upstream() -> Generator[str]:
 
 
 def bench_folder(folder: Path, url: str) -> ServerFolder:
-    """A server with two models at the upstream, `bench` and `slow`."""
+    """A server with models at the upstream: `bench`, `slow`, and `long`, which answers in 200 words."""
     models = {
-        name: openai_model(url, input_cost_per_token=1e-6, output_cost_per_token=2e-6) for name in ("bench", "slow")
+        name: openai_model(url, input_cost_per_token=1e-6, output_cost_per_token=2e-6)
+        for name in ("bench", "slow", "long")
     }
     settings = {"default_model": "bench", "log": {"level": "WARNING"}}
     return ServerFolder(path=folder, models=models, settings=settings)

@@ -19,6 +19,7 @@ from zen_mcp.cli.main import COMMANDS
 MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "fine": (Behaviour(text="An answer."), {"aliases": ["nice"]}),
     "other": (Behaviour(text="Another."), {}),
+    "priced": (Behaviour(text="Dear."), {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}),
     "locked": (Behaviour(status=401, text="no such key {key}"), {}),
 }
 SETTINGS = {"default_model": "fine", "default_panel": ["fine", "other"]}
@@ -114,7 +115,8 @@ def test_threads_are_listed_shown_and_deleted(folder: ServerFolder) -> None:
     thread = json.loads(folder.run("ask", "--json", "A question to remember").stdout)["continuation_id"]
     assert f"{thread}  " in folder.run("threads").stdout
     listed = json.loads(folder.run("threads", "list", "--json").stdout)
-    assert listed[0]["id"] == thread
+    assert listed["threads"][0]["id"] == thread
+    assert listed["threads"][0]["spent"]["unpriced"] == 1, "the price of this model is not known"
     assert "A question to remember" in folder.run("threads", "show", thread).stdout
     shown = json.loads(folder.run("threads", "show", thread, "--json").stdout)
     assert [turn["text"] for turn in shown["turns"]] == ["A question to remember", "An answer."]
@@ -123,6 +125,22 @@ def test_threads_are_listed_shown_and_deleted(folder: ServerFolder) -> None:
     assert gone.returncode == 1
     assert f"There is no thread '{thread}'" in gone.stderr
     assert folder.run("threads", "delete").returncode == 1
+
+
+@pytest.mark.slow
+def test_what_was_spent_is_summed_by_thread_and_day(folder: ServerFolder) -> None:
+    first = json.loads(folder.run("ask", "-m", "priced", "--json", "one two three").stdout)
+    thread = first["continuation_id"]
+    second = json.loads(folder.run("ask", "-m", "priced", "-c", thread, "--json", "and more").stdout)
+    cost = first["cost_dollars"] + second["cost_dollars"]
+    tokens = sum(one[name] for one in (first, second) for name in ("input_tokens", "output_tokens"))
+    listed = json.loads(folder.run("threads", "--json").stdout)
+    spent = next(one["spent"] for one in listed["threads"] if one["id"] == thread)
+    assert spent == {"tokens": tokens, "cost_dollars": pytest.approx(cost), "unpriced": 0}
+    assert listed["today"]["cost_dollars"] >= cost
+    shown = folder.run("threads").stdout
+    assert f"{tokens:,} tokens, $" in shown
+    assert shown.splitlines()[-1].startswith("today: ")
 
 
 def test_models_lists_what_can_be_asked_and_what_the_others_need(folder: ServerFolder) -> None:

@@ -12,6 +12,8 @@ import anyio
 
 from zen_mcp.cli.session import open_app
 from zen_mcp.errors import UnknownThread
+from zen_mcp.storage.spending import Spending, Spent
+from zen_mcp.tools.format import dollars
 from zen_mcp.types import Caller
 
 
@@ -46,11 +48,25 @@ async def _run(arguments: argparse.Namespace) -> str:
                 return json.dumps({"continuation_id": thread.id, "turns": entries}, ensure_ascii=False, indent=2)
             return "\n\n".join(f"--- {number} {by}\n{text}" for number, by, text in turns)
         found = await app.conversations.list(user_id=user)
+        spending = Spending(app.ground.database)
+        by_thread = await spending.by_thread(user_id=user)
+        midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+        today = await spending.since(midnight.timestamp(), user_id=user)
     if arguments.json:
-        return json.dumps([asdict(summary) for summary in found], ensure_ascii=False, indent=2)
+        entries = [{**asdict(one), "spent": asdict(by_thread.get(one.id, Spent()))} for one in found]
+        return json.dumps({"threads": entries, "today": asdict(today)}, ensure_ascii=False, indent=2)
     lines = [
         f"{summary.id}  {datetime.fromtimestamp(summary.updated_at, tz=UTC):%Y-%m-%d %H:%M}  "
-        f"{summary.turn_count:>3} turns  {summary.title}"
+        f"{summary.turn_count:>3} turns  {_words(by_thread.get(summary.id, Spent())):<24}  {summary.title}"
         for summary in found
     ]
-    return "\n".join(lines) or "No threads yet: zen ask starts one."
+    if not lines:
+        return "No threads yet: zen ask starts one."
+    return "\n".join([*lines, "", f"today: {_words(today)}"])
+
+
+def _words(spent: Spent) -> str:
+    """`1,240 tokens, $0.0042`, with a + where some answers have no known price."""
+    more = "+ (some prices unknown)" if spent.unpriced and spent.cost_dollars else ""
+    cost = "cost unknown" if spent.unpriced and not spent.cost_dollars else f"{dollars(spent.cost_dollars)}{more}"
+    return f"{spent.tokens:,} tokens, {cost}"
