@@ -124,3 +124,101 @@ def test_a_default_that_does_not_exist_is_an_error_with_file_and_line(tmp_path: 
         ConfigError, match=r"server\.yaml:1: default_model: There is no model 'opsu'\. Did you mean 'opus'"
     ):
         catalog(tmp_path, server={"default_model": "opsu"})
+
+
+# --- deployments and groups
+
+TWO_WAYS = {
+    "dual": {
+        "provider": "openai",
+        "litellm_model": "openai/gpt-6-sol",
+        "deployments": [
+            {"weight": 60},
+            {"name": "two", "api_key": "${SECOND_KEY}", "weight": 30, "rpm": 5},
+            {"name": "azure", "litellm_model": "azure/mine", "base_url": "https://x.invalid", "api_key": "${AZ}",
+             "weight": 10},
+        ],
+    }
+}  # fmt: skip
+
+
+def test_a_model_may_be_reached_in_several_ways_each_with_its_own_key(tmp_path: Path) -> None:
+    keys = {"OPENAI_API_KEY": "sk-first", "SECOND_KEY": "sk-second"}
+    model = catalog(tmp_path, environ=keys, models={"models": TWO_WAYS}).require("dual")
+    first, second, azure = model.deployments
+    assert [one.id for one in model.deployments] == ["dual#1", "dual#two", "dual#azure"]
+    assert (first.api_key, second.api_key, second.rpm) == ("sk-first", "sk-second", 5)
+    assert (azure.vendor, azure.litellm_model, azure.api_key) == ("azure", "azure/mine", None)
+    assert azure.unavailable == "AZ is not set", "which does not keep the others from working"
+    assert model.unavailable is None
+    assert model.context_window == first.context_window
+
+
+def test_a_deployment_elsewhere_inherits_neither_address_nor_key(tmp_path: Path) -> None:
+    entry = {
+        "provider": "custom", "base_url": "https://ours.invalid/v1", "api_key": "${OURS}",
+        "deployments": [{"name": "here"}, {"name": "there", "base_url": "https://theirs.invalid/v1"}],
+    }  # fmt: skip
+    found = catalog(tmp_path, environ={"OURS": "sk-ours-0123"}, models={"models": {"m": entry}})
+    here, there = found.require("m").deployments
+    assert (here.api_key, there.api_key) == ("sk-ours-0123", None)
+    assert "sk-ours-0123" in found.secrets()
+
+
+def test_groups_are_asked_like_models_and_primary_is_what_auto_means(tmp_path: Path) -> None:
+    providers = {
+        "providers": {"primary": [{"model": "opus", "weight": 0.7}, {"model": "gpt", "weight": 0.3}]},
+        "groups": {"fast": {"members": [{"model": "haiku"}, {"model": "flash"}], "fallbacks": ["local"]}},
+    }
+    keys = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2"}
+    found = catalog(tmp_path, environ=keys, providers=providers)
+    primary = found.require("auto")
+    assert [(one.model.name, one.weight) for one in primary.members] == [
+        (found.resolve("opus").name, 0.7),
+        (found.resolve("gpt").name, 0.3),
+    ]
+    windows = [found.resolve(name).context_window or 0 for name in ("opus", "gpt")]
+    assert primary.context_window == min(windows)
+    fast = found.require("Fast")
+    assert fast.vendor == "anthropic", "the one member that can be asked now says what the group is"
+    assert "fast" in {model.name for model in found.models}
+    nobody = catalog(tmp_path, providers=providers)
+    with pytest.raises(ModelUnavailable, match=r"ANTHROPIC_API_KEY is not set.*GEMINI_API_KEY or GOOGLE_API_KEY"):
+        nobody.require("fast")
+
+
+@pytest.mark.parametrize(
+    ("providers", "words"),
+    [
+        ({"providers": {"primary": [{"model": "opus", "weight": 0.7}, {"model": "gpt", "weight": 0.2}]}},
+         "providers.primary: the weights sum to 0.9, not to 1 or 100."),
+        ({"providers": {"primary": [{"model": "opus", "weight": 1}, {"model": "gpt"}]}},
+         "providers.primary: either all have a 'weight' or none."),
+        ({"providers": {"primary": [{"model": "opus", "weight": -1}, {"model": "gpt", "weight": 2}]}},
+         "primary[0].weight: '-1' must be 0 or more."),
+        ({"providers": {"primary": [{"model": "opus"}, {"model": "Opus"}]}}, "'opus' stands in it twice"),
+        ({"providers": {"fallback_chain": ["opuss"]}},
+         "providers.fallback_chain[0]: There is no model 'opuss'. Did you mean 'opus'?"),
+        ({"providers": {"fallback_chain": ["opus", "claude-opus"]}}, "[1]: 'claude-opus' stands in it twice"),
+        ({"providers": {"context_window_fallbacks": {"opus": ["claude-opus"]}}}, "would step in for itself"),
+        ({"providers": {"content_policy_fallbacks": {"nobody": ["opus"]}}}, "There is no model 'nobody'."),
+        ({"groups": {"a": {"members": []}}}, "groups.a.members: must have an entry."),
+        ({"groups": {"a": {"members": [{"model": "a"}]}}}, "'a' is a group; a group's members are models."),
+        ({"groups": {"a": {"members": [{"model": "opus"}], "fallbacks": ["a"]}}}, "'a' would step in for itself."),
+        ({"groups": {"opus": {"members": [{"model": "gpt"}]}}}, "'opus' is claimed by"),
+        ({"groups": {"primary": {"members": [{"model": "gpt"}]}}, "providers": {"primary": [{"model": "opus"}]}},
+         "'primary' is the name of providers.primary."),
+        ({"providers": {"num_retries": 11}}, "num_retries"),
+    ],
+)  # fmt: skip
+def test_a_wrong_route_is_told_with_file_and_key(tmp_path: Path, providers: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        catalog(tmp_path, providers=providers)
+    assert words in str(caught.value)
+    assert "providers.yaml" in str(caught.value) or "claimed" in str(caught.value)
+
+
+def test_a_price_below_zero_is_refused(tmp_path: Path) -> None:
+    entry = {"provider": "custom", "base_url": "http://a/v1", "input_cost_per_token": -1}
+    with pytest.raises(ConfigError, match=r"models.m.input_cost_per_token: '-1' must be 0 or more"):
+        catalog(tmp_path, models={"models": {"m": entry}})

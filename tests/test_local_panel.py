@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,23 @@ def test_weights_are_pulled_listed_and_removed_from_the_command_line(tmp_path: P
     assert "here     smollm2-135m" in folder.run("local", "list").stdout
     assert folder.run("local", "remove", "smollm2-135m").stdout == "smollm2-135m: removed\n"
     assert folder.run("local", "remove", "smollm2-135m").stdout == "smollm2-135m: was not here\n"
+
+
+async def test_a_local_model_steps_in_for_a_dead_vendor_and_streams(folder: ServerFolder) -> None:
+    dead = {"provider": "custom", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-none-0123"}
+    chain = {"providers": {"fallback_chain": ["local-smol"]}}
+    folder = replace(folder, models={**folder.models, "dead": dead}, providers=chain)
+    messages: list[str] = []
+
+    async def watch(progress: float, total: float | None, message: str | None) -> None:
+        messages.append(message or "")
+
+    async with connect(folder) as client:
+        wanted = {"prompt": "Count from one to thirty in words.", "model": "dead"}
+        data = data_of(await client.call_tool("chat", wanted, progress_callback=watch))
+    assert (data["model"], data["asked"]) == ("local-smol", "dead")
+    assert data["text"]
+    assert data["cost_dollars"] == 0
+    assert data["output_tokens"] > 0
+    assert any("tokens so far" in message for message in messages)
+    assert "asked dead, answered by local-smol because 'dead' (custom) cannot be reached" in str(data["notes"])

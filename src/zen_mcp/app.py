@@ -117,6 +117,7 @@ def build(
             allow_secret_files=settings.allow_secret_files,
             roots=tuple(settings.roots) or (working_directory or Path.cwd(),),
             panel_timeout_seconds=settings.panel_timeout_seconds,
+            image_hosts=settings.image_hosts,
         ),
     )
     registry = ToolRegistry(

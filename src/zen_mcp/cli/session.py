@@ -77,5 +77,9 @@ def prompt_from(words: Sequence[str]) -> str:
 
 
 def absolute(files: Sequence[str]) -> list[str]:
-    """Paths as a shell user means them: relative to where they stand."""
-    return [str(Path(file).expanduser().absolute()) for file in files]
+    """Paths as a shell user means them, relative to where they stand; addresses as they are."""
+    return [file if "://" in file or file.startswith("data:") else _absolute(file) for file in files]
+
+
+def _absolute(file: str) -> str:
+    return str(Path(file).expanduser().absolute())

@@ -42,6 +42,7 @@ _NOT_FROM_PROJECT = (
     ("roots",),
     ("state_dir",),
     ("redis_url",),
+    ("image_hosts",),
     ("log", "file"),
 )
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""

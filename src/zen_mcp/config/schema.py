@@ -99,6 +99,9 @@ class ServerSettings(Settings):
     allow_secret_files: Flag = Field(
         default=False, description="Whether `.env`, key files and the like may be sent to models."
     )
+    image_hosts: Names = Field(
+        default=(), description="Hosts from which images may be fetched by address (`*.example.com`, `*`); empty: none."
+    )
     max_file_bytes: Count = Field(default=1_048_576, description="A larger file is refused.")
     max_prompt_characters: Count = Field(default=2_000_000, description="A longer prompt is refused.")
     state_dir: Path | None = Field(

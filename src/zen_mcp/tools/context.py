@@ -58,6 +58,7 @@ class ToolSettings:
     allow_secret_files: bool = False
     roots: tuple[Path, ...] = ()
     panel_timeout_seconds: float | None = None
+    image_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Wishes:
     cache: CacheUse | None = None
     json_schema: JSONObject | None = None
     web_search: bool = False
+    functions: tuple[JSONObject, ...] = ()
     on_cut: OnCut | None = None
 
     def fields(self) -> dict[str, Any]:
@@ -190,7 +192,7 @@ class ToolContext:
             max_file_bytes=self.settings.max_file_bytes,
             allow_secret_files=self.settings.allow_secret_files,
         )
-        pictures = await read_images(images, roots=self.settings.roots)
+        pictures = await read_images(images, roots=self.settings.roots, hosts=self.settings.image_hosts)
         return Question(text=prompt, tool=self.request.tool, files=contents, images=pictures)
 
     async def ask(

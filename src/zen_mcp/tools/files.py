@@ -17,6 +17,7 @@ from typing import TypeVar
 import anyio
 
 from zen_mcp.errors import FileRefused
+from zen_mcp.tools.image_urls import fetch_image
 from zen_mcp.types import Image
 
 LARGEST_IMAGE_BYTES = 5 * 1024 * 1024
@@ -62,15 +63,15 @@ async def read_files(
     return await anyio.to_thread.run_sync(read) if paths else ()
 
 
-async def read_images(images: Sequence[str], *, roots: Sequence[Path]) -> tuple[Image, ...]:
-    """Read every image, given as an absolute path or as a `data:` URL, or none.
+async def read_images(images: Sequence[str], *, roots: Sequence[Path], hosts: Sequence[str]) -> tuple[Image, ...]:
+    """Read every image, given as an absolute path, a `data:` URL or an address at one of `hosts`, or none.
 
     Raises:
         FileRefused: names each refused image, the reason and what to do.
     """
 
     def read() -> tuple[Image, ...]:
-        guard = _Guard(roots=roots, max_bytes=LARGEST_IMAGE_BYTES, allow_secret_files=False)
+        guard = _Guard(roots=roots, max_bytes=LARGEST_IMAGE_BYTES, allow_secret_files=False, hosts=hosts)
         return tuple(_all(list(images), guard.image))
 
     return await anyio.to_thread.run_sync(read) if images else ()
@@ -100,6 +101,7 @@ class _Guard:
     roots: Sequence[Path]
     max_bytes: int
     allow_secret_files: bool
+    hosts: Sequence[str] = ()
 
     def text(self, name: str) -> FileContent:
         """One text file."""
@@ -117,8 +119,9 @@ class _Guard:
     def image(self, name: str) -> Image:
         """One image; its type is told by its first bytes."""
         if name.startswith(("http://", "https://")):
-            raise FileRefused(f"'{_shown(name)}' is a web address.", "Give an absolute path or a data: URL.")
-        raw = _from_data_url(name) if name.startswith("data:") else self._bytes(name)
+            raw = fetch_image(name, hosts=self.hosts, max_bytes=self.max_bytes)
+        else:
+            raw = _from_data_url(name) if name.startswith("data:") else self._bytes(name)
         mime_type = next((mime for magic, mime in _MAGIC if raw.startswith(magic)), None)
         if mime_type is None and raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
             mime_type = "image/webp"
