@@ -19,7 +19,7 @@ OPTIONS = (
 LOCKS: dict[str, tuple[str, ...]] = {
     "base.txt": (),
     "local.txt": ("--extra=local",),
-    "dev.txt": ("--extra=local", "--extra=redis", "--extra=dev"),
+    "dev.txt": ("--all-extras",),
 }
 """Each lock file and the extras it covers; a later one keeps the versions of those before it."""
 

@@ -10,7 +10,10 @@ ZenError                        what is wrong, what to do
 │   ├── FileRefused             missing, outside, binary, secret, too big
 │   └── PromptTooLong           more than the model's context window
 ├── ConfigError                 a settings file is wrong: file, line, key
-├── Refused                     we said no: not allowed, over a limit (retry_after_seconds)
+├── Refused                     we said no
+│   ├── NotAllowed              this caller may not use the tool, the model or the thread
+│   ├── RateLimitExceeded       over a limit: which, how much of it is used, when to try again
+│   └── BudgetExceeded          over a budget of dollars: which, how much of it is spent
 ├── VendorError                 a vendor failed (retryable or not)
 │   ├── VendorAuthFailed        401, 403: the key
 │   ├── VendorRejected          400, 422: the request
@@ -97,6 +100,18 @@ class ConfigError(ZenError):
 
 class Refused(ZenError):
     """We said no: not allowed, or over a limit."""
+
+
+class NotAllowed(Refused):
+    """This caller may not use the tool, the model or the thread."""
+
+
+class RateLimitExceeded(Refused):
+    """Over a limit; the problem names it, how much of it is used, and when to try again."""
+
+
+class BudgetExceeded(Refused):
+    """Over a budget of dollars; the problem names it and how much of it is spent."""
 
 
 class VendorError(ZenError):

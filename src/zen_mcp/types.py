@@ -37,9 +37,14 @@ class Caller:
 
     `user_id` owns threads, limits and budgets; on stdio it is `local`. `session_id` is one connection.
     `client_name` is what the client calls itself ("claude-code"), None when it did not say.
+    `team` shares budgets, None for nobody's. `tools` and `models` are patterns (`chat`, `gpt-*`) of what the caller may
+    use, None for all.
     """
 
     user_id: str = "local"
+    team: str | None = None
+    tools: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
     session_id: str | None = None
     client_name: str | None = None
 
