@@ -9,16 +9,18 @@ from pathlib import Path
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import fingerprint
 from zen_mcp.config.folders import cache_folder, state_folder
-from zen_mcp.config.schema import Config
+from zen_mcp.config.schema import CacheSettings, Config
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.middleware.base import Middleware
-from zen_mcp.middleware.cache import ResponseCache
+from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
 from zen_mcp.middleware.log import log_model, log_tool
+from zen_mcp.middleware.similar import SimilarQuestions
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.providers.base import Provider
 from zen_mcp.providers.direct_provider import DirectProvider
+from zen_mcp.providers.embedding import LocalEmbedding
 from zen_mcp.providers.emergency import WithEmergencyExit
 from zen_mcp.providers.litellm_provider import LiteLLMProvider
 from zen_mcp.providers.local import LocalPanel
@@ -28,6 +30,7 @@ from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.redis import Redis, RedisResponses, RedisRests
 from zen_mcp.storage.responses import SQLResponses
+from zen_mcp.storage.similar import RedisSimilar, SQLSimilar
 from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.tools.context import ToolServices, ToolSettings
 from zen_mcp.tools.discovery import discover
@@ -178,6 +181,7 @@ def _gateway(
         default="use" if settings.enabled else "off",
         seconds=settings.ttl_seconds,
         fingerprint=lambda name: fingerprint(catalog.resolve(name)),
+        similar=_similar(settings, catalog, ground) if settings.semantic.enabled else None,
     )
     router = Router(
         catalog=catalog,
@@ -188,6 +192,21 @@ def _gateway(
         capacity=Capacity(),
     )
     return Gateway(catalog=catalog, router=router, chain=(*watchers, log_model, cache, json_answer))
+
+
+def _similar(settings: CacheSettings, catalog: Catalog, ground: Ground) -> SimilarQuestions:
+    """The semantic cache.
+
+    Raises:
+        ConfigError: its extra is not installed.
+    """
+    return SimilarQuestions(
+        RedisSimilar(ground.redis) if ground.redis else SQLSimilar(ground.database),
+        embed=LocalEmbedding().embed,
+        threshold=settings.semantic.threshold,
+        seconds=settings.ttl_seconds,
+        key_of=lambda request: key_of(request, fingerprint(catalog.resolve(request.model))),
+    )
 
 
 def _tell_of_redis(what: str) -> None:

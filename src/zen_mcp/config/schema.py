@@ -50,6 +50,18 @@ class LogSettings(Settings):
     file: Path | None = Field(default=None, description="A file that rotates; without it, stderr.")
 
 
+class SemanticSettings(Settings):
+    """Answers to questions that mean the same."""
+
+    enabled: Flag = Field(
+        default=False,
+        description="Whether a remembered question in other words counts; needs the extra `semantic`.",
+    )
+    threshold: Annotated[float, Field(ge=0.9, le=1)] = Field(
+        default=0.95, description="How alike two questions must be; below 0.95 wrong answers are frequent."
+    )
+
+
 class CacheSettings(Settings):
     """Answers that are remembered."""
 
@@ -58,6 +70,9 @@ class CacheSettings(Settings):
         description="Whether an identical request is answered from memory; a call may decide otherwise.",
     )
     ttl_seconds: Seconds = Field(default=86_400.0, description="How long an answer is remembered.")
+    semantic: SemanticSettings = Field(
+        default_factory=SemanticSettings, description="Answers to questions that mean the same."
+    )
 
 
 class LocalSettings(Settings):

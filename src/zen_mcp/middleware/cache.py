@@ -12,6 +12,7 @@ import anyio
 
 from zen_mcp.errors import StorageError, VendorTimeout
 from zen_mcp.middleware.base import CallNext
+from zen_mcp.middleware.similar import SimilarQuestions
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.types import CacheUse, FunctionCall, ModelRequest, ModelResponse, Usage
 
@@ -50,11 +51,19 @@ class ResponseCache:
         default: what a request means that does not say.
         seconds: how long an answer is kept.
         fingerprint: what a model's name stands for now (address, deployment), so that changed settings ask anew.
+        similar: finds the answer to a question in other words; None where only the same words count.
     """
 
     def __init__(
-        self, store: ResponseStore, *, default: CacheUse, seconds: float, fingerprint: Callable[[str], str]
+        self,
+        store: ResponseStore,
+        *,
+        default: CacheUse,
+        seconds: float,
+        fingerprint: Callable[[str], str],
+        similar: SimilarQuestions | None = None,
     ) -> None:
+        self._similar = similar
         self._store = store
         self._default: CacheUse = default
         self._seconds = seconds
@@ -70,7 +79,7 @@ class ResponseCache:
         if use == "refresh":
             return await self._ask(key, request, call_next)
         while True:
-            found = await self._load(key)
+            found = await self._load(key) or await self._like(request)
             if found is not None:
                 return await _given_again(found, request)
             flight = self._flights.get(key)
@@ -105,7 +114,19 @@ class ResponseCache:
                 await self._store.store(key, json.dumps(asdict(response)), seconds=self._seconds)
             except StorageError as exc:
                 _log.warning("cache_not_written", reason=exc.problem)
+            else:
+                if self._similar is not None:
+                    await self._similar.remember(request, key)
         return response
+
+    async def _like(self, request: ModelRequest) -> ModelResponse | None:
+        """The answer to a question that means the same."""
+        found = await self._similar.find(request) if self._similar is not None else None
+        response = await self._load(found.key) if found is not None else None
+        if found is None or response is None:
+            return None
+        note = f"it was asked as '{found.question}' ({found.likeness:.2f} alike); cache: refresh asks anew"
+        return replace(response, notes=(*response.notes, note))
 
     async def _load(self, key: str) -> ModelResponse | None:
         try:
