@@ -9,6 +9,7 @@ import importlib
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -121,7 +122,13 @@ class DirectProvider:
         client = self._clients.get(address)
         if client is None:
             client = self._clients[address] = openai.AsyncOpenAI(
-                base_url=base_url, api_key=address[1], max_retries=0, organization=None, project=None
+                base_url=base_url,
+                api_key=address[1],
+                max_retries=0,
+                organization=None,
+                project=None,
+                # HTTP/2 where the vendor offers it in the TLS handshake, so that a burst shares one connection.
+                http_client=openai.DefaultAsyncHttpxClient(http2=find_spec("h2") is not None),
             )
         return client, name
 
