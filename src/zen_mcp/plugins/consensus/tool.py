@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from zen_mcp.errors import InvalidArguments, PanelFailed
-from zen_mcp.plugins.consensus.panel import Ask, Member, Outcome, Stance, ask_panel, system_of
-from zen_mcp.plugins.consensus.report import ConsensusResult, report
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Wishes, answer_of
 from zen_mcp.tools.estimate import estimated
-from zen_mcp.types import CacheUse, ThinkingEffort, ToolResponse
-
-LARGEST_PANEL = 16
+from zen_mcp.tools.panel import LARGEST_PANEL, Member, Stance, ask_panel, check_answered, check_panel, panel_seconds
+from zen_mcp.tools.panel_report import PanelResult, report
+from zen_mcp.types import CacheUse, ModelResponse, ThinkingEffort, ToolResponse
 
 
 class MemberParams(ToolParams):
@@ -51,7 +49,7 @@ class ConsensusParams(ToolParams):
         return self
 
 
-@tool(result=ConsensusResult, hints=ToolHints(always_load=True))
+@tool(result=PanelResult, hints=ToolHints(always_load=True))
 async def consensus(params: ConsensusParams, context: ToolContext) -> ToolResponse:
     """Ask the panel and store the round."""
     started = time.perf_counter()
@@ -61,24 +59,29 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
     if params.dry_run:
         return estimated(
             [
-                context.estimate(thread, question, model=member.model, system=system_of(member, context.prompts))
+                context.estimate(thread, question, model=member.model, system=_system_of(member, context.prompts))
                 for member in members
             ]
         )
     await context.progress(0, len(members), f"asking {', '.join(member.label for member in members)}")
-    ask = Ask(
-        thread=thread,
-        question=question,
-        prompts=context.prompts,
-        wishes=Wishes(temperature=params.temperature, thinking=params.thinking, cache=params.cache),
-        quorum=params.quorum,
-        timeout_seconds=_panel_seconds(params, context),
-    )
-    outcomes = await ask_panel(members, ask, context)
-    answered = [outcome for outcome in outcomes if outcome.response is not None]
-    if not answered:
-        raise PanelFailed(f"None of the {len(members)} models answered.", " ".join(_reason(o) for o in outcomes))
-    answers = [answer_of(o.response, stance=o.member.stance) for o in answered if o.response is not None]
+    wishes = Wishes(temperature=params.temperature, thinking=params.thinking, cache=params.cache)
+
+    async def ask(index: int) -> ModelResponse:
+        member = members[index]
+        return await context.ask(
+            thread,
+            question,
+            model=member.model,
+            system=_system_of(member, context.prompts),
+            wishes=wishes,
+            fallbacks=False,  # each member speaks for itself; another's answer in its place would count twice
+            sink=context.watch(member.label),
+        )
+
+    seconds = panel_seconds(params.timeout_seconds, context)
+    outcomes = await ask_panel(members, ask, context, quorum=params.quorum, timeout_seconds=seconds)
+    check_answered(outcomes)
+    answers = [answer_of(o.response, stance=o.member.stance) for o in outcomes if o.response is not None]
     return report(
         outcomes,
         saved=await context.save(thread, question, answers),
@@ -96,25 +99,13 @@ def _members(params: ConsensusParams, context: ToolContext) -> tuple[Member, ...
     members = tuple(
         Member(model=context.catalog.resolve(m.model), stance=m.stance, stance_prompt=m.stance_prompt) for m in asked
     )
-    seen: set[tuple[str, Stance | None]] = set()
-    for member in members:
-        if (member.model.name, member.stance) in seen:
-            raise InvalidArguments(
-                f"'{member.label}' is on the panel twice.",
-                "Name each model once, or give the two different stances (for, against, neutral).",
-            )
-        seen.add((member.model.name, member.stance))
+    check_panel(members)
     return members
 
 
-def _panel_seconds(params: ConsensusParams, context: ToolContext) -> float | None:
-    """When the wait ends with what is there: as asked for, else as configured, never later than the client leaves."""
-    wanted = params.timeout_seconds or context.settings.panel_timeout_seconds
-    limits = [limit for limit in (wanted, context.max_seconds) if limit is not None]
-    return min(limits, default=None)
-
-
-def _reason(outcome: Outcome) -> str:
-    if outcome.error is None:
-        return f"{outcome.member.label}: stopped after {outcome.seconds:.1f} s by timeout_seconds."
-    return f"{outcome.member.label}: {outcome.error}"
+def _system_of(member: Member, prompts: Mapping[str, str]) -> str:
+    """The system message: the same for all members but for the stance at its end."""
+    if member.stance is None and member.stance_prompt is None:
+        return prompts["system"]
+    side = member.stance_prompt or prompts[member.stance or "neutral"]
+    return f"{prompts['system']}\n\n{side}"

@@ -8,12 +8,12 @@ from itertools import count
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from zen_mcp.plugins.consensus.panel import Outcome
-from zen_mcp.tools import ToolResult
 from zen_mcp.tools.agreement import agreement_note
+from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved
 from zen_mcp.tools.format import dollars, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import Head, heads
+from zen_mcp.tools.panel import Outcome
 from zen_mcp.types import ToolResponse
 
 _OVERHEAD_CHARACTERS = 250
@@ -37,7 +37,7 @@ class PanelAnswer(ToolResult):
     rest: str | None = None
 
 
-class ConsensusResult(ToolResult):
+class PanelResult(ToolResult):
     """The whole round."""
 
     summary: str = ""
@@ -52,18 +52,18 @@ def report(
     outcomes: Sequence[Outcome],
     *,
     saved: Saved,
-    quorum: int | None,
     seconds: float,
     limit: int,
+    quorum: int | None = None,
 ) -> ToolResponse:
     """Put the outcomes into text and data, each at most about `limit` characters, each complete.
 
     Args:
         outcomes: one per member, in the panel's order.
         saved: where the round is stored: the question's turn, then one per outcome that answered.
-        quorum: the quorum that was asked for.
         seconds: wall time of the whole round.
         limit: characters that the client shows whole.
+        quorum: the quorum that was asked for.
     """
     texts = [outcome.response.text if outcome.response else "" for outcome in outcomes]
     # What is not stored cannot be paged: it is shown whole.
@@ -77,7 +77,7 @@ def report(
     responses = [outcome.response for outcome in outcomes if outcome.response]
     costs = [response.cost_dollars for response in responses if response.cost_dollars is not None]
     usages = [response.usage for response in responses if response.usage is not None]
-    result = ConsensusResult(
+    result = PanelResult(
         summary=" ".join([_summary(outcomes, quorum), *([f"The round is {saved.note}"] if saved.note else [])]),
         answers=answers,
         total_tokens=sum(usage.total_tokens for usage in usages) if usages else None,
