@@ -38,10 +38,9 @@ async def test_a_missing_file_is_named_and_nothing_is_asked(client: Client, upst
     assert len(upstream.requests) == asked
 
 
-async def test_a_relative_path_is_answered_with_the_absolute_one(client: Client, work: Path) -> None:
+async def test_a_relative_path_that_leads_nowhere_is_told_where_it_was_looked_for(client: Client, work: Path) -> None:
     error = await refused(client, prompt="x", files=["src/a.py"])
-    assert error["problem"] == "'src/a.py' is a relative path."
-    assert error["fix"] == f"Give an absolute one: '{work / 'src/a.py'}'?"
+    assert error["problem"] == f"'src/a.py' does not exist in '{work}'."
 
 
 async def test_a_directory_is_refused(client: Client, work: Path) -> None:

@@ -8,6 +8,7 @@ ZenError                        what is wrong, what to do
 │   ├── ModelUnavailable        known, but its key is not set or its runtime is missing
 │   ├── UnknownThread           no such continuation_id, or expired
 │   ├── FileRefused             missing, outside, binary, secret, too big
+│   ├── NoChanges               no git, no repository, an unknown commit, or nothing changed
 │   └── PromptTooLong           more than the model's context window
 ├── ConfigError                 a settings file is wrong: file, line, key
 ├── Refused                     we said no
@@ -88,6 +89,10 @@ class UnknownThread(CallerError):
 
 class FileRefused(CallerError):
     """A named file or image cannot be read, or may not be."""
+
+
+class NoChanges(CallerError):
+    """There is no git, no repository or no such commit, or nothing changed."""
 
 
 class PromptTooLong(CallerError):

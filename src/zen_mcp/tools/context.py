@@ -24,6 +24,7 @@ from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
 from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.files import read_files, read_images
+from zen_mcp.tools.git import Changes, read_changes
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.watch import AnswerWatch
 from zen_mcp.types import (
@@ -59,6 +60,13 @@ class ToolSettings:
     roots: tuple[Path, ...] = ()
     panel_timeout_seconds: float | None = None
     image_hosts: tuple[str, ...] = ()
+    disk_closed: bool = False
+    """Whether callers may read nothing of the server's disk, as over HTTP unless roots are configured."""
+
+    @property
+    def readable_roots(self) -> tuple[Path, ...]:
+        """The folders that callers may read; none when the disk is closed."""
+        return () if self.disk_closed else self.roots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,12 +196,27 @@ class ToolContext:
             )
         contents = await read_files(
             files,
-            roots=self.settings.roots,
+            roots=self.settings.readable_roots,
             max_file_bytes=self.settings.max_file_bytes,
             allow_secret_files=self.settings.allow_secret_files,
         )
-        pictures = await read_images(images, roots=self.settings.roots, hosts=self.settings.image_hosts)
+        pictures = await read_images(images, roots=self.settings.readable_roots, hosts=self.settings.image_hosts)
         return Question(text=prompt, tool=self.request.tool, files=contents, images=pictures)
+
+    async def changes(self, what: str = "all", *, folder: str | None = None) -> Changes:
+        """What changed in the repository of a folder, the workspace unless another is given; `read_changes` says more.
+
+        Raises:
+            FileRefused: the folder is missing or outside of what may be read.
+            NoChanges: no git, no repository, an unknown commit, or nothing changed.
+        """
+        return await read_changes(
+            Path(folder or "."),
+            what=what,
+            roots=self.settings.readable_roots,
+            max_file_bytes=self.settings.max_file_bytes,
+            allow_secret_files=self.settings.allow_secret_files,
+        )
 
     async def ask(
         self,
