@@ -140,7 +140,7 @@ async def streams(ours: Gateway, direct: Gateway, router: Any) -> tuple[dict[str
     }
     firsts: dict[str, list[float]] = {name: [] for name in ways}
     cpus: dict[str, list[float]] = {name: [] for name in ways}
-    for round_number in range(13):
+    for round_number in range(43):
         for name, way in ways.items():
             await anyio.sleep(0.05)  # what the one before left behind is not this one's
             started = time.process_time()
