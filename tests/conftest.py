@@ -8,8 +8,13 @@ from typing import Any, cast
 
 import pytest
 from mcp.client import Client
+from tests.support.postgres import PostgresServer
 from tests.support.server import ServerFolder, connect, openai_model
 from tests.upstream import Behaviour, Upstream
+
+from zen_mcp.storage.base import Database
+from zen_mcp.storage.postgres import PostgresDatabase
+from zen_mcp.storage.sqlite import SQLiteDatabase
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -54,6 +59,25 @@ async def client(folder: ServerFolder) -> AsyncGenerator[Client]:
     """One session with a server of that folder, for all tests of the file."""
     async with connect(folder) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Generator[PostgresServer]:
+    """A real Postgres for all tests of this worker."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Database]:
+    """An empty database of either kind."""
+    one = (
+        SQLiteDatabase(tmp_path / "zen.db")
+        if request.param == "sqlite"
+        else PostgresDatabase(request.getfixturevalue("postgres").database())
+    )
+    yield one
+    await one.aclose()
 
 
 @pytest.fixture

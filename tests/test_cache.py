@@ -22,6 +22,7 @@ from tests.upstream import Behaviour, Upstream
 from zen_mcp.errors import StorageError, VendorUnavailable
 from zen_mcp.middleware.cache import ResponseCache, ResponseStore, key_of
 from zen_mcp.routing.health import HealthBoard
+from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisResponses, RedisRests
 from zen_mcp.storage.responses import SQLResponses
 from zen_mcp.storage.sqlite import SQLiteDatabase
@@ -133,7 +134,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisSer
         yield server
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer
 ) -> AsyncGenerator[ResponseStore]:
@@ -142,6 +143,10 @@ async def store(
         database = SQLiteDatabase(tmp_path / "zen.db")
         yield SQLResponses(database)
         await database.aclose()
+    elif request.param == "postgres":
+        shared = PostgresDatabase(request.getfixturevalue("postgres").database())
+        yield SQLResponses(shared)
+        await shared.aclose()
     else:
         redis = Redis(redis_server.url, tell=print, prefix=f"{request.node.name}:")
         yield RedisResponses(redis)

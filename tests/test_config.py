@@ -23,7 +23,7 @@ from zen_mcp.config.model_schema import (
     ModelsFile,
 )
 from zen_mcp.config.provider_schema import Group, ProvidersFile, Routing, WeightedModel
-from zen_mcp.config.schema import CacheSettings, Config, LocalSettings, LogSettings, ServerSettings
+from zen_mcp.config.schema import CacheSettings, Config, LocalSettings, LogSettings, SemanticSettings, ServerSettings
 from zen_mcp.config.values import Settings
 from zen_mcp.errors import ConfigError
 
@@ -368,6 +368,7 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     ServerSettings,
     LogSettings,
     CacheSettings,
+    SemanticSettings,
     LocalSettings,
     ProvidersFile,
     Routing,

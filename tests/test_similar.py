@@ -15,6 +15,7 @@ from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.middleware.similar import SimilarStore, same_in_words
 from zen_mcp.providers.embedding import LocalEmbedding, likeness
+from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis
 from zen_mcp.storage.similar import MOST_PER_SCOPE, RedisSimilar, RememberedQuestion, SQLSimilar
 from zen_mcp.storage.sqlite import SQLiteDatabase
@@ -95,15 +96,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[RedisSer
         yield server
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer
 ) -> AsyncGenerator[SimilarStore]:
-    """Either store."""
+    """Each store in turn."""
     if request.param == "sqlite":
         database = SQLiteDatabase(tmp_path / "zen.db")
         yield SQLSimilar(database)
         await database.aclose()
+        return
+    if request.param == "postgres":
+        shared = PostgresDatabase(request.getfixturevalue("postgres").database())
+        yield SQLSimilar(shared)
+        await shared.aclose()
         return
     redis = Redis(redis_server.url, tell=print, prefix=f"{tmp_path.name}:")
     yield RedisSimilar(redis)

@@ -9,7 +9,7 @@ from pathlib import Path
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import fingerprint
 from zen_mcp.config.folders import cache_folder, state_folder
-from zen_mcp.config.schema import CacheSettings, Config
+from zen_mcp.config.schema import CacheSettings, Config, ServerSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.middleware.base import Middleware
@@ -28,6 +28,8 @@ from zen_mcp.routing.balance import Balance
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
+from zen_mcp.storage.base import Database
+from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisResponses, RedisRests
 from zen_mcp.storage.responses import SQLResponses
 from zen_mcp.storage.similar import RedisSimilar, SQLSimilar
@@ -46,7 +48,7 @@ class Ground:
 
     provider: Provider
     local: LocalPanel
-    database: SQLiteDatabase
+    database: Database
     redis: Redis | None
     health: HealthBoard
     balance: Balance
@@ -71,7 +73,7 @@ class App:
 
     async def tidy(self) -> None:
         """Remove threads that nobody used for longer than they are kept."""
-        if self.ground.database.path.exists():
+        if await self.ground.database.exists():
             await self.conversations.expire()
 
     async def aclose(self) -> None:
@@ -144,7 +146,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
     """What is made once for the life of a server.
 
     Raises:
-        ConfigError: `redis_url` is wrong, or its client is not installed.
+        ConfigError: `redis_url` or `database_url` is wrong, or its client is not installed.
     """
     settings, routing = config.server, config.providers.providers
     secrets: set[str] = set()
@@ -160,7 +162,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
     return Ground(
         provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
         local=local,
-        database=SQLiteDatabase((settings.state_dir or state_folder(environ)) / "zen.db"),
+        database=_database(settings, environ, secrets),
         redis=redis,
         health=HealthBoard(
             allowed_fails=routing.allowed_fails,
@@ -170,6 +172,16 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
         balance=Balance(),
         secrets=secrets,
     )
+
+
+def _database(settings: ServerSettings, environ: Mapping[str, str], secrets: set[str]) -> Database:
+    """Postgres where server.yaml names one, else a file of SQLite."""
+    if settings.database_url is None:
+        return SQLiteDatabase((settings.state_dir or state_folder(environ)) / "zen.db")
+    database = PostgresDatabase(settings.database_url)
+    if database.password:
+        secrets.add(database.password)
+    return database
 
 
 def _gateway(

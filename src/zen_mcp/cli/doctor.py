@@ -152,7 +152,7 @@ async def _storage(app: App) -> Finding:
         threads = await app.conversations.list(user_id="local", limit=1000)
     except ZenError as exc:
         return Finding(state="fault", what=exc.problem, mend=exc.fix)
-    return Finding(state="ok", what=f"threads: {len(threads)} in {app.ground.database.path}")
+    return Finding(state="ok", what=f"threads: {len(threads)} in {app.ground.database.where}")
 
 
 async def _answering(app: App, *, everything: bool) -> AsyncIterator[Finding]:

@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("models", "List the models that can be asked"),
     ("threads", "List, show and delete stored threads"),
     ("config", "Make, check and describe the settings"),
+    ("db", "Check the database, and bring its schema up to date"),
     ("local", "Fetch, list and remove local models"),
     ("doctor", "Check what is installed, set and answering, and say how to mend it"),
     ("completion", "Print a shell completion script"),

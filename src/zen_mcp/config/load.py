@@ -42,6 +42,7 @@ _NOT_FROM_PROJECT = (
     ("roots",),
     ("state_dir",),
     ("redis_url",),
+    ("database_url",),
     ("image_hosts",),
     ("log", "file"),
 )

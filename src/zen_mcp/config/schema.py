@@ -132,6 +132,11 @@ class ServerSettings(Settings):
     allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Remembered answers.")
+    database_url: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A Postgres database for what replicas share (`postgresql://…`); without it, a file of SQLite.",
+    )
     redis_url: str | None = Field(
         default=None,
         min_length=1,

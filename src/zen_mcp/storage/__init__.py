@@ -1,1 +1,1 @@
-"""What is remembered: one SQL code path over SQLite."""
+"""What is remembered: one SQL code path over SQLite and Postgres, and what replicas share in Redis."""

@@ -25,8 +25,23 @@ class Transaction(Protocol):
 class Database(Protocol):
     """Runs units of work, each in one transaction, off the event loop."""
 
+    @property
+    def where(self) -> str:
+        """Which database this is, without any password."""
+        ...
+
+    async def exists(self) -> bool:
+        """Whether anything was ever stored; costs no connection."""
+        ...
+
+    async def version(self) -> int:
+        """The version of its schema, which it does not change; 0 for an empty one. Raises StorageError."""
+        ...
+
     async def run(self, work: Callable[[Transaction], Result]) -> Result:
         """Run `work` in a thread, in one write transaction; commits when it returns, rolls back when it raises.
+
+        Work may be run again after a failure of the database, so it must have no effect outside of the transaction.
 
         Raises:
             StorageError: the database cannot be opened, is locked for longer than 15 s, or is full.

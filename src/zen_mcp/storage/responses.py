@@ -55,8 +55,9 @@ class SQLResponses:
             )
             transaction.execute("DELETE FROM responses WHERE expires_at <= :now", {"now": now})
             transaction.execute(
-                "DELETE FROM responses WHERE key IN "
-                "(SELECT key FROM responses ORDER BY expires_at DESC LIMIT -1 OFFSET :most)",
+                "DELETE FROM responses WHERE expires_at < "
+                "(SELECT MIN(newest.expires_at) FROM "
+                "(SELECT expires_at FROM responses ORDER BY expires_at DESC LIMIT :most) AS newest)",
                 {"most": MOST_RESPONSES},
             )
 

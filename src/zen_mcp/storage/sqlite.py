@@ -7,8 +7,8 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from importlib import import_module, resources
+from contextlib import closing, suppress
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast
@@ -17,9 +17,9 @@ import anyio
 
 from zen_mcp.errors import StorageError
 from zen_mcp.storage.base import Row, SQLValue, Transaction
+from zen_mcp.storage.schema import migrations, statements_after
 
 BUSY_SECONDS = 15.0
-_MIGRATIONS = "zen_mcp.storage.migrations"
 
 Result = TypeVar("Result")
 
@@ -48,6 +48,23 @@ class SQLiteDatabase:
         """
         return await self._submit(lambda: self._in_transaction(work))
 
+    @property
+    def where(self) -> str:
+        """The file."""
+        return str(self.path)
+
+    async def exists(self) -> bool:
+        """Whether anything was ever stored."""
+        return self.path.exists()
+
+    async def version(self) -> int:
+        """The schema's version as it is, without bringing it up to date; 0 for none.
+
+        Raises:
+            StorageError: the file cannot be read, or is no database.
+        """
+        return await anyio.to_thread.run_sync(self._version) if self.path.exists() else 0
+
     async def aclose(self) -> None:
         """Finish what was handed in, then close; waits a second at most."""
         thread, self._thread = self._thread, None
@@ -71,6 +88,14 @@ class SQLiteDatabase:
 
         self._work.put(job)
         return await _wait(future)
+
+    def _version(self) -> int:
+        sqlite = driver()
+        try:
+            with closing(sqlite.connect(f"file:{self.path}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as connection:
+                return _version_of(connection)
+        except sqlite.Error as exc:
+            raise _translated(exc, self.path) from exc
 
     def _run_thread(self) -> None:
         while (job := self._work.get()) is not None:
@@ -157,25 +182,19 @@ def _open(path: Path) -> Any:
 
 def _migrate(connection: Any, path: Path) -> None:
     """Bring the schema up to date; BEGIN IMMEDIATE makes racing processes wait for one another."""
-    scripts = sorted(
-        (file.name, file.read_text(encoding="utf-8"))
-        for file in resources.files(_MIGRATIONS).iterdir()
-        if file.name.endswith(".sql")
-    )
     connection.execute("BEGIN IMMEDIATE")
-    done = cast("int", connection.execute("PRAGMA user_version").fetchone()[0])
-    if done > len(scripts):
+    try:
+        for statement in statements_after(_version_of(connection), where=str(path)):
+            connection.execute(statement)
+    except StorageError:
         connection.execute("ROLLBACK")
-        raise StorageError(
-            f"The database '{path}' was written by a newer version (schema {done}, this one knows {len(scripts)}).",
-            "Upgrade zen-mcp-server, or set ZEN_STATE_DIR to another folder.",
-        )
-    for _, script in scripts[done:]:
-        for statement in script.split(";"):
-            if statement.strip():
-                connection.execute(statement)
-    connection.execute(f"PRAGMA user_version={len(scripts)}")
+        raise
+    connection.execute(f"PRAGMA user_version={len(migrations())}")
     connection.execute("COMMIT")
+
+
+def _version_of(connection: Any) -> int:
+    return cast("int", connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _translated(exc: Exception, path: Path) -> StorageError:
