@@ -23,7 +23,15 @@ from zen_mcp.config.model_schema import (
     ModelsFile,
 )
 from zen_mcp.config.provider_schema import Group, ProvidersFile, Routing, WeightedModel
-from zen_mcp.config.schema import CacheSettings, Config, LocalSettings, LogSettings, SemanticSettings, ServerSettings
+from zen_mcp.config.schema import (
+    CacheSettings,
+    Config,
+    LocalSettings,
+    LogSettings,
+    MiddlewareSettings,
+    SemanticSettings,
+    ServerSettings,
+)
 from zen_mcp.config.values import Settings
 from zen_mcp.errors import ConfigError
 
@@ -367,6 +375,7 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     DeploymentSettings,
     ServerSettings,
     LogSettings,
+    MiddlewareSettings,
     CacheSettings,
     SemanticSettings,
     LocalSettings,

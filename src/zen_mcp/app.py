@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import fingerprint
 from zen_mcp.config.folders import cache_folder, state_folder
+from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.schema import CacheSettings, Config, ServerSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
@@ -16,6 +19,7 @@ from zen_mcp.middleware.base import Middleware
 from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
 from zen_mcp.middleware.log import log_model, log_tool
+from zen_mcp.middleware.named import chain_of
 from zen_mcp.middleware.similar import SimilarQuestions
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.providers.base import Provider
@@ -37,7 +41,10 @@ from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.tools.context import ToolServices, ToolSettings
 from zen_mcp.tools.discovery import discover
 from zen_mcp.tools.registry import ToolRegistry
-from zen_mcp.types import ModelRequest, ModelResponse
+from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 _log = EventLog()
 
@@ -54,6 +61,31 @@ class Ground:
     balance: Balance
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the steps of the chains are made of."""
+
+    config: Config
+    catalog: Catalog
+    ground: Ground
+
+
+ToolStep = Middleware[ToolRequest, ToolResponse]
+ModelStep = Middleware[ModelRequest, ModelResponse]
+
+TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
+    "log": lambda _: log_tool,
+}
+"""The steps around every tool call by name, outermost first; docs/middleware.md says why in this order."""
+
+MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
+    "log": lambda _: log_model,
+    "cache": lambda parts: _cache(parts),  # noqa: PLW0108 - defined below
+    "json": lambda _: json_answer,
+}
+"""The steps around every model request, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +122,7 @@ def build(
     *,
     environ: Mapping[str, str],
     working_directory: Path | None = None,
-    model_watchers: Sequence[Middleware[ModelRequest, ModelResponse]] = (),
+    model_watchers: Sequence[ModelStep] = (),
     ground: Ground | None = None,
 ) -> App:
     """Wire a server. Nothing is opened, started or imported that the first request does not need.
@@ -103,14 +135,15 @@ def build(
         ground: of the server whose settings have changed; None for a new one.
 
     Raises:
-        ConfigError: the catalog contradicts itself.
+        ConfigError: the catalog contradicts itself, or a chain names a step that does not exist.
     """
     settings = config.server
     catalog = Catalog.from_config(config)
     ground = ground or lay_ground(config, environ=environ)
+    parts = Parts(config=config, catalog=catalog, ground=ground)
     ground.secrets.update(catalog.secrets())
     conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
-    gateway = _gateway(config, catalog, ground, model_watchers)
+    gateway = _gateway(parts, model_watchers)
     services = ToolServices(
         catalog=catalog,
         gateway=gateway,
@@ -128,7 +161,7 @@ def build(
     registry = ToolRegistry(
         discover(settings.plugin_folders),
         services=services,
-        chain=(log_tool,),
+        chain=_chain("tools", settings.middleware.tools, TOOL_STEPS, parts, ToolResponse),
         offered=settings.tools,
         disabled=settings.disabled_tools,
     )
@@ -184,26 +217,44 @@ def _database(settings: ServerSettings, environ: Mapping[str, str], secrets: set
     return database
 
 
-def _gateway(
-    config: Config, catalog: Catalog, ground: Ground, watchers: Sequence[Middleware[ModelRequest, ModelResponse]]
-) -> Gateway:
-    settings = config.server.cache
-    cache = ResponseCache(
-        RedisResponses(ground.redis) if ground.redis else SQLResponses(ground.database),
-        default="use" if settings.enabled else "off",
-        seconds=settings.ttl_seconds,
-        fingerprint=lambda name: fingerprint(catalog.resolve(name)),
-        similar=_similar(settings, catalog, ground) if settings.semantic.enabled else None,
-    )
+def _chain(
+    which: str,
+    names: Sequence[str] | None,
+    table: Mapping[str, Callable[[Parts], Middleware[Request, Response] | None]],
+    parts: Parts,
+    response: type[Response],
+) -> tuple[Middleware[Request, Response], ...]:
+    def place(key: KeyPath) -> Place:
+        places = parts.config.server_places
+        return places.get(key) or places.get(key[:-1]) or Place("server.yaml")
+
+    makers = {name: partial(make, parts) for name, make in table.items()}
+    return chain_of(("middleware", which), names, makers, response=response, place=place)
+
+
+def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
+    config, ground = parts.config, parts.ground
     router = Router(
-        catalog=catalog,
+        catalog=parts.catalog,
         provider=ground.provider,
         settings=config.providers.providers,
         health=ground.health,
         balance=ground.balance,
         capacity=Capacity(),
     )
-    return Gateway(catalog=catalog, router=router, chain=(*watchers, log_model, cache, json_answer))
+    chain = _chain("models", config.server.middleware.models, MODEL_STEPS, parts, ModelResponse)
+    return Gateway(catalog=parts.catalog, router=router, chain=(*watchers, *chain))
+
+
+def _cache(parts: Parts) -> ResponseCache:
+    settings, catalog, ground = parts.config.server.cache, parts.catalog, parts.ground
+    return ResponseCache(
+        RedisResponses(ground.redis) if ground.redis else SQLResponses(ground.database),
+        default="use" if settings.enabled else "off",
+        seconds=settings.ttl_seconds,
+        fingerprint=lambda name: fingerprint(catalog.resolve(name)),
+        similar=_similar(settings, catalog, ground) if settings.semantic.enabled else None,
+    )
 
 
 def _similar(settings: CacheSettings, catalog: Catalog, ground: Ground) -> SimilarQuestions:

@@ -9,7 +9,7 @@ import stat
 import sys
 from pathlib import Path
 
-from zen_mcp.catalog import Catalog
+from zen_mcp.app import build
 from zen_mcp.config.folders import DOTENV_NAME, FILE_NAMES, config_files, config_folders, user_config_path
 from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import FILES, Config
@@ -73,7 +73,7 @@ def _check(arguments: argparse.Namespace) -> int:
     warnings = [warning for _, folder in config_folders(directory, environ=os.environ) for warning in _strays(folder)]
     try:
         config = load_config(directory, environ=os.environ)
-        catalog = Catalog.from_config(config)
+        catalog = build(config, environ=os.environ).catalog
         report["models"] = len(catalog.models)
         report["available"] = len(catalog.available())
         warnings += _readable_keys(config)

@@ -44,6 +44,8 @@ _NOT_FROM_PROJECT = (
     ("redis_url",),
     ("database_url",),
     ("image_hosts",),
+    ("middleware", "tools"),
+    ("middleware", "models"),
     ("log", "file"),
 )
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""

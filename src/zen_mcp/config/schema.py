@@ -83,6 +83,16 @@ class LocalSettings(Settings):
     context_window: Count = Field(default=4096, description="Tokens of context that a model is started with.")
 
 
+class MiddlewareSettings(Settings):
+    """The steps around calls, by name, outermost first; see docs/middleware.md."""
+
+    tools: Names | None = Field(
+        default=None,
+        description="Steps around every tool call: ours by name, `default` for all of them, `package.module:Name`.",
+    )
+    models: Names | None = Field(default=None, description="Steps around every model request.")
+
+
 class ServerSettings(Settings):
     """server.yaml: how the server behaves."""
 
@@ -141,6 +151,9 @@ class ServerSettings(Settings):
         default=None,
         min_length=1,
         description="A Redis for what replicas share: remembered answers, the health of deployments.",
+    )
+    middleware: MiddlewareSettings = Field(
+        default_factory=MiddlewareSettings, description="The steps around calls, and their order."
     )
     prelude: Flag = Field(default=True, description="Answer the handshake from a stored snapshot.")
     local: LocalSettings = Field(default_factory=LocalSettings, description="The local models.")
