@@ -26,6 +26,7 @@ from zen_mcp.config.provider_schema import Group, ProvidersFile, Routing, Weight
 from zen_mcp.config.schema import (
     CacheSettings,
     Config,
+    LedgerSettings,
     LocalSettings,
     LogSettings,
     MiddlewareSettings,
@@ -378,6 +379,7 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     MiddlewareSettings,
     CacheSettings,
     SemanticSettings,
+    LedgerSettings,
     LocalSettings,
     ProvidersFile,
     Routing,

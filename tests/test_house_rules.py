@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONGEST_MODULE_LINES = 400
 LONGEST_FUNCTION_LINES = 60
-MOST_TOKENS_OF_ALL_TOOLS = 900
+MOST_TOKENS_OF_ALL_TOOLS = 1_000
 
 
 def tracked() -> list[Path]:

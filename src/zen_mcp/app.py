@@ -18,6 +18,7 @@ from zen_mcp.gateway import Gateway
 from zen_mcp.middleware.base import Middleware
 from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
+from zen_mcp.middleware.ledger import ModelLedger, ToolLedger
 from zen_mcp.middleware.log import log_model, log_tool
 from zen_mcp.middleware.named import chain_of
 from zen_mcp.middleware.similar import SimilarQuestions
@@ -33,11 +34,13 @@ from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.base import Database
+from zen_mcp.storage.ledger import Ledger
 from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisResponses, RedisRests
 from zen_mcp.storage.responses import SQLResponses
 from zen_mcp.storage.similar import RedisSimilar, SQLSimilar
 from zen_mcp.storage.sqlite import SQLiteDatabase
+from zen_mcp.storage.usage import UsageReports
 from zen_mcp.tools.context import ToolServices, ToolSettings
 from zen_mcp.tools.discovery import discover
 from zen_mcp.tools.registry import ToolRegistry
@@ -56,11 +59,16 @@ class Ground:
     provider: Provider
     local: LocalPanel
     database: Database
+    ledger: Ledger
     redis: Redis | None
     health: HealthBoard
     balance: Balance
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
+
+    async def work(self) -> None:
+        """What goes on beside the calls, until cancelled: the ledger is written."""
+        await self.ledger.keep()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +85,13 @@ ModelStep = Middleware[ModelRequest, ModelResponse]
 
 TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
     "log": lambda _: log_tool,
+    "ledger": lambda parts: ToolLedger(parts.ground.ledger),
 }
 """The steps around every tool call by name, outermost first; docs/middleware.md says why in this order."""
 
 MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
     "log": lambda _: log_model,
+    "ledger": lambda parts: ModelLedger(parts.ground.ledger, vendor_of=lambda name: parts.catalog.resolve(name).vendor),
     "cache": lambda parts: _cache(parts),  # noqa: PLW0108 - defined below
     "json": lambda _: json_answer,
 }
@@ -97,6 +107,7 @@ class App:
     ground: Ground
     conversations: Conversations
     gateway: Gateway
+    usage: UsageReports
     registry: ToolRegistry
 
     def warm_up(self) -> None:
@@ -112,6 +123,7 @@ class App:
         """Close connections and the database. Local models go on for other servers and end when idle."""
         await self.ground.provider.aclose()
         await self.ground.local.aclose()
+        await self.ground.ledger.aclose()
         await self.ground.database.aclose()
         if self.ground.redis is not None:
             await self.ground.redis.aclose()
@@ -142,12 +154,14 @@ def build(
     ground = ground or lay_ground(config, environ=environ)
     parts = Parts(config=config, catalog=catalog, ground=ground)
     ground.secrets.update(catalog.secrets())
+    ground.ledger.retention_days = settings.ledger.retention_days
     conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
     gateway = _gateway(parts, model_watchers)
     services = ToolServices(
         catalog=catalog,
         gateway=gateway,
         conversations=conversations,
+        usage=UsageReports(ground.database),
         settings=ToolSettings(
             max_result_characters=settings.max_result_characters,
             max_prompt_characters=settings.max_prompt_characters,
@@ -156,6 +170,7 @@ def build(
             roots=tuple(settings.roots) or (working_directory or Path.cwd(),),
             panel_timeout_seconds=settings.panel_timeout_seconds,
             image_hosts=settings.image_hosts,
+            usage_viewers=settings.ledger.viewers,
         ),
     )
     registry = ToolRegistry(
@@ -171,6 +186,7 @@ def build(
         ground=ground,
         conversations=conversations,
         gateway=gateway,
+        usage=services.usage,
         registry=registry,
     )
 
@@ -192,10 +208,12 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
     direct = DirectProvider(secrets=lambda: secrets, local=local)
     usual = LiteLLMProvider(secrets=lambda: secrets, local=local)
     redis = Redis(settings.redis_url, tell=_tell_of_redis) if settings.redis_url else None
+    database = _database(settings, environ, secrets)
     return Ground(
         provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
         local=local,
-        database=_database(settings, environ, secrets),
+        database=database,
+        ledger=Ledger(database, tell=_tell_of_ledger),
         redis=redis,
         health=HealthBoard(
             allowed_fails=routing.allowed_fails,
@@ -274,3 +292,7 @@ def _similar(settings: CacheSettings, catalog: Catalog, ground: Ground) -> Simil
 
 def _tell_of_redis(what: str) -> None:
     _log.warning("redis", what=what)
+
+
+def _tell_of_ledger(what: str) -> None:
+    _log.error("ledger", what=what)

@@ -101,6 +101,7 @@ class ModelRequest:
         json_mode, json_schema: the answer is to be JSON, of this JSON Schema.
         functions: what the model may call, as OpenAI writes them (`{"name", "description", "parameters"}`).
         web_search: the model may search the web, where its vendor offers that.
+        thread_id: the thread that the question belongs to, for the ledger; None for none.
     """
 
     request_id: str
@@ -121,6 +122,7 @@ class ModelRequest:
     json_schema: JSONObject | None = None
     functions: tuple[JSONObject, ...] = ()
     web_search: bool = False
+    thread_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,7 @@ async def _run(arguments: argparse.Namespace) -> int:
         for finding in (*_settings(app), *_keys(app), *_local()):
             tell(finding)
         tell(await _storage(app))
+        tell(await _ledger(app))
         if not arguments.no_ask:
             async for finding in _answering(app, everything=arguments.all):
                 tell(finding)
@@ -153,6 +154,14 @@ async def _storage(app: App) -> Finding:
     except ZenError as exc:
         return Finding(state="fault", what=exc.problem, mend=exc.fix)
     return Finding(state="ok", what=f"threads: {len(threads)} in {app.ground.database.where}")
+
+
+async def _ledger(app: App) -> Finding:
+    try:
+        rows = await app.ground.ledger.check()
+    except ZenError as exc:
+        return Finding(state="fault", what=f"the ledger cannot be written: {exc.problem}", mend=exc.fix)
+    return Finding(state="ok", what=f"ledger: {rows:,} rows; zen usage sums them")
 
 
 async def _answering(app: App, *, everything: bool) -> AsyncIterator[Finding]:

@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("estimate", "Say what a question would cost, without asking it"),
     ("models", "List the models that can be asked"),
     ("threads", "List, show and delete stored threads"),
+    ("usage", "Sum what calls took: tokens, dollars, seconds"),
     ("config", "Make, check and describe the settings"),
     ("db", "Check the database, and bring its schema up to date"),
     ("local", "Fetch, list and remove local models"),

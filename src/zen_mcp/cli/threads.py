@@ -13,7 +13,7 @@ import anyio
 from zen_mcp.cli.session import open_app
 from zen_mcp.errors import UnknownThread
 from zen_mcp.storage.spending import Spending, Spent
-from zen_mcp.tools.format import dollars
+from zen_mcp.tools.format import spent_words
 from zen_mcp.types import Caller
 
 
@@ -67,6 +67,4 @@ async def _run(arguments: argparse.Namespace) -> str:
 
 def _words(spent: Spent) -> str:
     """`1,240 tokens, $0.0042`, with a + where some answers have no known price."""
-    more = "+ (some prices unknown)" if spent.unpriced and spent.cost_dollars else ""
-    cost = "cost unknown" if spent.unpriced and not spent.cost_dollars else f"{dollars(spent.cost_dollars)}{more}"
-    return f"{spent.tokens:,} tokens, {cost}"
+    return f"{spent.tokens:,} tokens, {spent_words(spent.cost_dollars, unpriced=spent.unpriced)}"

@@ -39,6 +39,7 @@ _PATHS = ({("state_dir",), ("log", "file")}, {"roots", "plugin_folders"})
 _NOT_FROM_PROJECT = (
     ("plugin_folders",),
     ("allow_secret_files",),
+    ("ledger",),
     ("roots",),
     ("state_dir",),
     ("redis_url",),

@@ -75,6 +75,16 @@ class CacheSettings(Settings):
     )
 
 
+class LedgerSettings(Settings):
+    """The ledger: a row for every tool call and every model request."""
+
+    retention_days: Count = Field(default=365, description="Older rows are deleted.")
+    viewers: Names = Field(
+        default=("local",),
+        description="Callers who see everybody's usage (`ops-*`); all others see their own.",
+    )
+
+
 class LocalSettings(Settings):
     """The models that run on this machine."""
 
@@ -142,6 +152,7 @@ class ServerSettings(Settings):
     allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Remembered answers.")
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="What is kept of calls.")
     database_url: str | None = Field(
         default=None,
         min_length=1,

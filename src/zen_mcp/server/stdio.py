@@ -59,6 +59,7 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
     async with anyio.create_task_group() as group:
         connection = Connection(wire, handover, partial(_open_session, group, door))
         group.start_soon(_stop_on_signal, group.cancel_scope)
+        group.start_soon(app.ground.work)
         group.start_soon(_warm_up, app, door, connection, arguments, handover.snapshot_used)
 
         def take_in(changed: App) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from zen_mcp.conversations import (
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
+from zen_mcp.storage.usage import By, UsageReport, UsageReports
 from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.files import read_files, read_images
 from zen_mcp.tools.git import Changes, read_changes
@@ -60,6 +62,7 @@ class ToolSettings:
     roots: tuple[Path, ...] = ()
     panel_timeout_seconds: float | None = None
     image_hosts: tuple[str, ...] = ()
+    usage_viewers: tuple[str, ...] = ("local",)
     disk_closed: bool = False
     """Whether callers may read nothing of the server's disk, as over HTTP unless roots are configured."""
 
@@ -71,11 +74,12 @@ class ToolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServices:
-    """What every call shares: the catalog, the gateway, the threads, the settings."""
+    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the settings."""
 
     catalog: Catalog
     gateway: Gateway
     conversations: Conversations
+    usage: UsageReports
     settings: ToolSettings
 
 
@@ -256,6 +260,7 @@ class ToolContext:
                 prompt_tokens=tokens,
                 fallbacks=fallbacks,
                 sink=sink,
+                thread_id=thread.id,
                 **wishes.fields(),
             )
         )
@@ -316,6 +321,15 @@ class ToolContext:
     async def list_threads(self) -> tuple[ThreadSummary, ...]:
         """The caller's threads, the last used first."""
         return await self.services.conversations.list(user_id=self.user_id)
+
+    async def usage(self, *, by: By, since: float) -> UsageReport:
+        """What was used since then (seconds since 1970): by everybody where the caller may see that, else by himself.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        everybody = any(fnmatchcase(self.user_id, pattern) for pattern in self.settings.usage_viewers)
+        return await self.services.usage.report(by=by, since=since, user_id=None if everybody else self.user_id)
 
     async def save(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> Saved:
         """Store the question and its answers as turns of the thread. An answer is never lost to a broken database."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zen_mcp.storage.usage import UsageLine
 from zen_mcp.tools.paging import Head
 from zen_mcp.types import ModelResponse, Usage
 
@@ -32,6 +33,26 @@ def summary_line(response: ModelResponse) -> str:
         f"{response.model} ({response.vendor}{other}) · {response.seconds:.1f} s · "
         f"{tokens(response.usage)} · {dollars(response.cost_dollars)}"
     )
+
+
+def usage_words(line: UsageLine) -> str:
+    """`12 requests · 3,100+420 tokens · $0.0042`; calls, failures and cache hits where there were any."""
+    parts = [
+        f"{line.calls:,} calls" if line.calls else "",
+        f"{line.requests:,} requests",
+        f"{line.failures:,} failed" if line.failures else "",
+        f"{line.cache_hits:,} from the cache" if line.cache_hits else "",
+        f"{line.input_tokens:,}+{line.output_tokens:,} tokens",
+        spent_words(line.cost_dollars, unpriced=line.unpriced),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def spent_words(cost_dollars: float, *, unpriced: int) -> str:
+    """`$0.0042`, with a + where some answers have no known price, `cost unknown` where none has."""
+    if unpriced and not cost_dollars:
+        return "cost unknown"
+    return f"{dollars(cost_dollars)}{'+ (some prices unknown)' if unpriced else ''}"
 
 
 def stored_line(saved: Saved) -> list[str]:
