@@ -79,27 +79,24 @@ class Turn:
     stance: str | None = None
     files: tuple[StoredFile, ...] = ()
     images: tuple[Image, ...] = ()
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_dollars: float | None = None
+    seconds: float | None = None
+    created_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
-    """A conversation as it was when it was opened."""
+    """A conversation as it was when it was opened; times in seconds since 1970, 0 for one not yet stored."""
 
     id: str
     user_id: str
     title: str = ""
     turns: tuple[Turn, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadSummary:
-    """A thread without its turns; times in seconds since 1970."""
-
-    id: str
-    title: str
-    turn_count: int
-    created_at: float
-    updated_at: float
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    branched_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +117,21 @@ class Conversations:
 
     Args:
         database: where they are kept.
-        retention_days: threads unused for longer are removed.
+        retention_days: threads unused for longer are removed, unless they are pinned; 0 or None: none ever is.
         clock: seconds since 1970.
     """
 
     def __init__(
-        self, database: Database, *, retention_days: float = 30, clock: Callable[[], float] = time.time
+        self, database: Database, *, retention_days: float | None = 30, clock: Callable[[], float] = time.time
     ) -> None:
-        self._database = database
-        self._retention_seconds = retention_days * _DAY_SECONDS
-        self._clock = clock
+        self.database = database
+        self.clock = clock
+        self._retention_days = retention_days
+
+    @property
+    def oldest(self) -> float:
+        """The moment before which an unused thread has expired; 0 when none does."""
+        return self.clock() - self._retention_days * _DAY_SECONDS if self._retention_days else 0.0
 
     async def open(self, continuation_id: str | None, *, user_id: str) -> Thread:
         """The user's thread of that id; a new one, not yet stored, for None.
@@ -139,18 +141,19 @@ class Conversations:
         """
         if continuation_id is None:
             return Thread(id=new_thread_id(), user_id=user_id)
-        wanted = continuation_id.strip()
-        thread = None
-        if len(wanted) <= 64:
-            oldest = self._clock() - self._retention_seconds
-            thread = await self._database.run(lambda transaction: _load(transaction, wanted, user_id, oldest))
+        oldest = self.oldest
+        thread = await self.database.run(lambda transaction: _load(transaction, continuation_id, user_id, oldest))
         if thread is None:
-            days = self._retention_seconds / _DAY_SECONDS
-            raise UnknownThread(
-                f"There is no thread '{wanted[:40]}'; threads unused for {days:g} days are removed.",
-                "Leave continuation_id out to start a new thread.",
-            )
+            raise self.unknown(continuation_id)
         return thread
+
+    def unknown(self, continuation_id: str) -> UnknownThread:
+        """The error for an id that finds nothing."""
+        gone = f"; threads unused for {self._retention_days:g} days are removed" if self._retention_days else ""
+        return UnknownThread(
+            f"There is no thread '{continuation_id.strip()[:40]}'{gone}.",
+            "Leave continuation_id out to start a new thread; the threads tool lists yours.",
+        )
 
     async def append(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> tuple[int, ...]:
         """Store a question and its answers together, behind whatever was stored meanwhile.
@@ -158,39 +161,24 @@ class Conversations:
         Returns:
             The numbers of the new turns: the question's, then one per answer.
         """
-        now = self._clock()
-        return await self._database.run(lambda transaction: _store(transaction, thread, question, answers, now))
-
-    async def list(self, *, user_id: str, limit: int = 50) -> tuple[ThreadSummary, ...]:
-        """The user's threads, the last used first."""
-        rows = await self._database.run(lambda transaction: sql.summaries(transaction, user_id=user_id, limit=limit))
-        return tuple(
-            ThreadSummary(
-                id=str(row["id"]),
-                title=str(row["title"]),
-                turn_count=cast("int", row["turn_count"]),
-                created_at=cast("float", row["created_at"]),
-                updated_at=cast("float", row["updated_at"]),
-            )
-            for row in rows
-        )
-
-    async def delete(self, thread_id: str, *, user_id: str) -> bool:
-        """Remove a thread; whether there was one."""
-        return await self._database.run(
-            lambda transaction: sql.delete_thread(transaction, thread_id=thread_id, user_id=user_id)
-        )
+        now = self.clock()
+        return await self.database.run(lambda transaction: _store(transaction, thread, question, answers, now))
 
     async def expire(self) -> int:
         """Remove threads unused for longer than the retention time; how many."""
-        oldest = self._clock() - self._retention_seconds
-        return await self._database.run(lambda transaction: sql.delete_unused_since(transaction, oldest))
+        oldest = self.oldest
+        return await self.database.run(lambda transaction: sql.delete_unused_since(transaction, oldest))
 
 
 def new_thread_id() -> str:
     """An id that cannot be guessed: `t-` and 80 random bits."""
     bits = secrets.token_bytes(_ID_BYTES)
     return "t-" + base64.b32encode(bits).decode().lower()
+
+
+def title_of(text: str) -> str:
+    """The beginning of a text, on one line."""
+    return " ".join(text.split())[:_TITLE_CHARACTERS]
 
 
 def estimate_tokens(text: str, *, images: int = 0) -> int:
@@ -311,17 +299,25 @@ def _size(message: Message) -> int:
     return estimate_tokens(message.text, images=len(message.images))
 
 
-def _load(transaction: Transaction, thread_id: str, user_id: str, oldest: float) -> Thread | None:
-    row = sql.find_thread(transaction, thread_id, user_id)
-    if row is None or cast("float", row["updated_at"]) < oldest:
+def _load(transaction: Transaction, continuation_id: str, user_id: str, oldest: float) -> Thread | None:
+    row = sql.find_thread(transaction, continuation_id, user_id=user_id, oldest=oldest)
+    if row is None:
         return None
+    thread_id = str(row["id"])
     attached: dict[int, list[Row]] = {}
     for attachment in sql.attachments_of(transaction, thread_id):
         attached.setdefault(cast("int", attachment["number"]), []).append(attachment)
-    turns = tuple(
-        _turn(turn, attached.get(cast("int", turn["number"]), [])) for turn in sql.turns_of(transaction, thread_id)
+    return Thread(
+        id=thread_id,
+        user_id=user_id,
+        title=str(row["title"]),
+        turns=tuple(
+            _turn(turn, attached.get(cast("int", turn["number"]), [])) for turn in sql.turns_of(transaction, thread_id)
+        ),
+        created_at=cast("float", row["created_at"]),
+        updated_at=cast("float", row["updated_at"]),
+        branched_from=cast("str | None", row["branched_from"]),
     )
-    return Thread(id=thread_id, user_id=user_id, title=str(row["title"]), turns=turns)
 
 
 def _turn(row: Row, attached: Sequence[Row]) -> Turn:
@@ -343,13 +339,18 @@ def _turn(row: Row, attached: Sequence[Row]) -> Turn:
             for entry in attached
             if entry["kind"] == "image"
         ),
+        input_tokens=cast("int | None", row["input_tokens"]),
+        output_tokens=cast("int | None", row["output_tokens"]),
+        cost_dollars=cast("float | None", row["cost_dollars"]),
+        seconds=cast("float | None", row["seconds"]),
+        created_at=cast("float", row["created_at"]),
     )
 
 
 def _store(
     transaction: Transaction, thread: Thread, question: Question, answers: Sequence[Answer], now: float
 ) -> tuple[int, ...]:
-    title = " ".join(question.text.split())[:_TITLE_CHARACTERS]
+    title = title_of(question.text)
     last = sql.touch_thread(transaction, thread_id=thread.id, user_id=thread.user_id, title=title, now=now)
     number = last + 1
     asked: dict[str, SQLValue] = {"role": "user", "tool": question.tool, "text": question.text}

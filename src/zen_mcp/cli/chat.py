@@ -13,6 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from rich.console import Console
 
 from zen_mcp.app import App
+from zen_mcp.archive import Archive
 from zen_mcp.cli.session import call_tool, open_app
 from zen_mcp.cli.stream import Printer, finish
 from zen_mcp.errors import ZenError
@@ -139,7 +140,7 @@ class Conversation:
     def _go_on_with_the_kept_thread(self) -> None:
         """What had come of a stopped answer lies in a thread, perhaps in a new one."""
         if self.thread is None and self.printer.printed:
-            threads = self.portal.call(partial(self.app.conversations.list, user_id="local"))
+            threads = self.portal.call(partial(Archive(self.app.conversations, user_id="local").list, limit=1))
             self.thread = threads[0].id if threads else None
         self._say("\nstopped; what had come is kept in the thread")
 

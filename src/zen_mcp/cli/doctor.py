@@ -18,6 +18,7 @@ from rich.console import Console
 
 from zen_mcp import __version__
 from zen_mcp.app import App
+from zen_mcp.archive import Archive
 from zen_mcp.catalog import Model
 from zen_mcp.cli.session import open_app
 from zen_mcp.config.folders import cache_folder
@@ -150,7 +151,7 @@ def _local() -> Iterator[Finding]:
 
 async def _storage(app: App) -> Finding:
     try:
-        threads = await app.conversations.list(user_id="local", limit=1000)
+        threads = await Archive(app.conversations, user_id="local").list(limit=1000)
     except ZenError as exc:
         return Finding(state="fault", what=exc.problem, mend=exc.fix)
     return Finding(state="ok", what=f"threads: {len(threads)} in {app.ground.database.where}")

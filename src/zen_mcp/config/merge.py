@@ -7,11 +7,14 @@ from typing import cast
 from zen_mcp.config.problems import KeyPath
 from zen_mcp.config.source import Source
 
+NULL_IS_A_VALUE: frozenset[KeyPath] = frozenset({("thread_retention_days",)})
+
 
 def merge(lower: Source, upper: Source) -> None:
     """Lay `upper` over `lower`, which is changed.
 
-    A null below the top removes what lower layers say; at the top it means an empty section and changes nothing.
+    A null below the top removes what lower layers say; at the top it means an empty section and changes nothing, but
+    for the settings of which it is a value.
     """
     upper = _with_known_names(lower, upper)
     _merge(lower.values, upper.values, (), lower, upper)
@@ -22,7 +25,7 @@ def merge(lower: Source, upper: Source) -> None:
 def _merge(below: dict[str, object], above: dict[str, object], key: KeyPath, lower: Source, upper: Source) -> None:
     for name, value in above.items():
         path = (*key, name)
-        if value is None:
+        if value is None and path not in NULL_IS_A_VALUE:
             if key:
                 below.pop(name, None)
                 _forget(lower, path)

@@ -17,7 +17,7 @@ from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.model_schema import ModelSettings, ModelsFile
 from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.provider_schema import ProvidersFile
-from zen_mcp.config.values import Count, Flag, Names, Seconds, Settings, Version
+from zen_mcp.config.values import Count, Days, Flag, Names, Seconds, Settings, Version
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
@@ -142,7 +142,9 @@ class ServerSettings(Settings):
     state_dir: Path | None = Field(
         default=None, description="The folder of the database; without it, the user's state folder."
     )
-    thread_retention_days: Count = Field(default=30, description="Threads untouched for this long are deleted.")
+    thread_retention_days: Days = Field(
+        default=30, description="Threads untouched for this long are deleted, unless pinned; 0 or null: none is."
+    )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
     disabled_tools: Names = Field(default=(), description="Tools that are not offered.")
     tools: Names = Field(default=("core",), description="A profile (`core`, `full`) or the names of tools.")

@@ -80,6 +80,13 @@ Retries = Annotated[
     Field(ge=0, le=10),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10}, _VARIABLE]}),
 ]
+Days = Annotated[
+    float | None,
+    BeforeValidator(_number),
+    Field(ge=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}, _VARIABLE]}),
+]
+"""None and 0: for ever."""
 Flag = Annotated[bool, WithJsonSchema({"anyOf": [{"type": "boolean"}, _VARIABLE]})]
 Names = Annotated[
     tuple[str, ...],

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from zen_mcp.archive import Archive
 from zen_mcp.catalog import Catalog, Model
 from zen_mcp.conversations import (
     Answer,
@@ -17,7 +18,6 @@ from zen_mcp.conversations import (
     History,
     Question,
     Thread,
-    ThreadSummary,
     estimate_tokens,
     history,
 )
@@ -318,9 +318,10 @@ class ToolContext:
         with anyio.move_on_after(1, shield=True):
             await self.save(thread, question, [part])
 
-    async def list_threads(self) -> tuple[ThreadSummary, ...]:
-        """The caller's threads, the last used first."""
-        return await self.services.conversations.list(user_id=self.user_id)
+    @property
+    def threads(self) -> Archive:
+        """The caller's stored threads: to list, search, branch, rename and delete."""
+        return Archive(self.services.conversations, user_id=self.user_id)
 
     async def usage(self, *, by: By, since: float) -> UsageReport:
         """What was used since then (seconds since 1970): by everybody where the caller may see that, else by himself.
