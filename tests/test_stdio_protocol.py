@@ -14,6 +14,7 @@ from tests.support.server import PRELUDES, RawServer, ServerFolder, connect, mod
 
 pytestmark = pytest.mark.anyio
 
+LISTS = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
 TOOLS = ["chat", "consensus", "listmodels", "threads", "version"]
 
 
@@ -194,11 +195,11 @@ async def test_the_snapshot_answers_exactly_as_the_server_does(recorded: ServerF
         answers[start] = []
         for version in (*HANDSHAKE_PROTOCOL_VERSIONS, "1999-01-01"):
             async with RawServer(recorded, arguments=start_arguments(start)) as server:
-                answers[start] += [await server.initialize(version), await server.request(1, "tools/list")]
-                answers[start] += [await server.request(2, "ping")]
+                answers[start] += [await server.initialize(version), await server.request(2, "ping")]
+                answers[start] += [await server.request(method, method) for method in LISTS]
         async with RawServer(recorded, arguments=start_arguments(start)) as server:
             answers[start] += [await server.request(1, "server/discover", modern())]
-            answers[start] += [await server.request(2, "tools/list", modern())]
+            answers[start] += [await server.request(method, method, modern()) for method in LISTS]
     assert answers["prelude"] == answers["plain"]
 
 
@@ -230,10 +231,13 @@ async def test_a_snapshot_that_is_no_longer_true_is_corrected_and_announced(tmp_
     async with RawServer(folder) as server:
         await server.initialize()
         before = await server.request(1, "tools/list")
-        told = await server.receive()
+        told = [await server.receive(), await server.receive()]
         after = await server.request(2, "tools/list")
     assert "Ask an older AI model" in str(before), "the snapshot answers, and at once"
-    assert told == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    assert told == [
+        {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"},
+        {"jsonrpc": "2.0", "method": "notifications/prompts/list_changed"},
+    ]
     assert "Ask another AI model" in str(after)
     assert snapshot.read_text(encoding="utf-8") == truth
 

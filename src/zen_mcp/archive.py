@@ -35,16 +35,16 @@ class ThreadSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """Where the words were found: in a turn, or in the title (`turn` is None); `by` is who said it."""
+    """A turn in which the words were found; `by` is who said it."""
 
-    turn: int | None
+    turn: int
     by: str
     snippet: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A thread that a search found, with the first places; `more` further ones are not shown."""
+    """A thread that a search found: in these turns and `more` further ones, or, without any, in its title."""
 
     id: str
     title: str
@@ -105,7 +105,7 @@ class Archive:
             )
 
         titles, turns = await self._conversations.database.run(work)
-        return _grouped([*titles, *turns], words)[:limit]
+        return _grouped(titles, turns, words)[:limit]
 
     async def branch(self, continuation_id: str, *, turn: int | None = None, title: str = "") -> Branch:
         """Start a new thread with the history of another up to a turn; the other stays as it is.
@@ -215,27 +215,28 @@ def _spellings(word: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys("".join(c.lower() if c.isascii() else c for c in text) for text in usual))
 
 
-def _grouped(rows: Sequence[Row], words: Sequence[str]) -> tuple[Found, ...]:
-    """The rows of titles and turns by thread, the last used first."""
-    by_thread: dict[str, list[Row]] = {}
-    for row in rows:
-        by_thread.setdefault(str(row["id"]), []).append(row)
+def _grouped(titles: Sequence[Row], turns: Sequence[Row], words: Sequence[str]) -> tuple[Found, ...]:
+    """What was found in titles and turns, by thread, the last used first."""
+    named: dict[str, Row] = {}
+    said: dict[str, list[Row]] = {}
+    for row in (*titles, *turns):
+        named.setdefault(str(row["id"]), row)
+    for row in turns:
+        said.setdefault(str(row["id"]), []).append(row)
     found = [
         Found(
             id=thread_id,
-            title=str(places[0]["title"]),
-            updated_at=cast("float", places[0]["updated_at"]),
-            hits=tuple(_hit(row, words) for row in places[:_MOST_HITS_OF_A_THREAD]),
-            more=max(len(places) - _MOST_HITS_OF_A_THREAD, 0),
+            title=str(row["title"]),
+            updated_at=cast("float", row["updated_at"]),
+            hits=tuple(_hit(turn, words) for turn in said.get(thread_id, [])[:_MOST_HITS_OF_A_THREAD]),
+            more=max(len(said.get(thread_id, [])) - _MOST_HITS_OF_A_THREAD, 0),
         )
-        for thread_id, places in by_thread.items()
+        for thread_id, row in named.items()
     ]
     return tuple(sorted(found, key=lambda one: (-one.updated_at, one.id)))
 
 
 def _hit(row: Row, words: Sequence[str]) -> Hit:
-    if "number" not in row.keys():  # noqa: SIM118 - a row of SQLite is no mapping: `in` looks at its values
-        return Hit(turn=None, by="title", snippet=str(row["title"]))
     return Hit(
         turn=cast("int", row["number"]),
         by=str(row["model"] or row["role"]),

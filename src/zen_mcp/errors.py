@@ -7,6 +7,7 @@ ZenError                        what is wrong, what to do
 │   ├── UnknownModel            no such name or alias; names the nearest
 │   ├── ModelUnavailable        known, but its key is not set or its runtime is missing
 │   ├── UnknownThread           no such continuation_id, or expired
+│   ├── UnknownResource         no such zen:// address
 │   ├── FileRefused             missing, outside, binary, secret, too big
 │   ├── NoChanges               no git, no repository, an unknown commit, or nothing changed
 │   └── PromptTooLong           more than the model's context window
@@ -85,6 +86,10 @@ class ModelUnavailable(CallerError):
 
 class UnknownThread(CallerError):
     """No thread has this continuation_id, or it has expired."""
+
+
+class UnknownResource(CallerError):
+    """No resource has this address."""
 
 
 class FileRefused(CallerError):

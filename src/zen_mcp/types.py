@@ -199,11 +199,23 @@ class ToolRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceLink:
+    """Where more can be read: an address, its short name, a title for people."""
+
+    uri: str
+    name: str
+    title: str
+    mime_type: str = "text/plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResponse:
     """What a tool answered: `text` for people and models, `structured` the same as data.
 
-    Each carries the whole answer, because some clients show only the one and some only the other.
+    Each carries the whole answer, because some clients show only the one and some only the other. `links` are for
+    clients that show them; what they lead to is named in the text as well.
     """
 
     text: str
     structured: JSONObject
+    links: tuple[ResourceLink, ...] = ()

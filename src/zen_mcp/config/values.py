@@ -81,9 +81,7 @@ Retries = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 10}, _VARIABLE]}),
 ]
 Days = Annotated[
-    float | None,
-    BeforeValidator(_number),
-    Field(ge=0),
+    Annotated[float, BeforeValidator(_number), Field(ge=0)] | None,
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "null"}, _VARIABLE]}),
 ]
 """None and 0: for ever."""

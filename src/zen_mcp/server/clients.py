@@ -31,6 +31,16 @@ CALL_SECONDS: tuple[tuple[str, float], ...] = (
 )
 
 
+# Clients that put a resource link of a result before their model as a line of text (their sources, November 2026).
+# Others drop it, and some glue all parts of a result together.
+SHOW_RESOURCE_LINKS: tuple[str, ...] = ("gemini", "qwen")
+
+
+def shows_resource_links(client_name: str | None) -> bool:
+    """Whether this client is known to show resource links."""
+    return any(part in (client_name or "").lower() for part in SHOW_RESOURCE_LINKS)
+
+
 def call_seconds(client_name: str | None) -> float | None:
     """How long this client waits for a call; None where that is not known or no limit."""
     return _found(CALL_SECONDS, client_name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import anyio
@@ -12,27 +13,39 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ToolsListChanged,
+)
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from zen_mcp import __version__
-from zen_mcp.errors import UnknownTool, ZenError
-from zen_mcp.observability.logs import EventLog
-from zen_mcp.server.clients import call_seconds, result_characters
+from zen_mcp.errors import UnknownTool
+from zen_mcp.server.clients import call_seconds, result_characters, shows_resource_links
+from zen_mcp.server.completions import CompletionDoor
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
+from zen_mcp.server.failures import only_foreseen, tell_crash
+from zen_mcp.server.prompts import PromptDoor, commands, describe_prompt
+from zen_mcp.server.resources import CACHE_HINTS, ResourceDoor, describe_resource, offered
 from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import Caller, JSONObject, ToolRequest, ToolResponse
 
-_log = EventLog()
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 
 Context = ServerRequestContext[Any, Any]
 
+LISTS = ("tools", "prompts", "resources")
+"""What can change while a client is connected, and be announced to it."""
+_CHANGED = {"tools": ToolsListChanged, "prompts": PromptsListChanged, "resources": ResourcesListChanged}
+
 
 class McpDoor:
-    """The tools of a registry, served by the MCP SDK's low-level server.
+    """The tools of a registry, their prompts and resources, served by the MCP SDK's low-level server.
 
     Args:
         registry: what is listed and called.
@@ -47,6 +60,8 @@ class McpDoor:
         self._heartbeat_seconds = heartbeat_seconds
         self._session_id = session_id
         self.events = InMemorySubscriptionBus()
+        resources = ResourceDoor(self._current, self._request)
+        prompts = PromptDoor(self._current)
         self.server: Server[Any] = Server(
             "zen",
             version=__version__,
@@ -55,6 +70,13 @@ class McpDoor:
             get_tool_input_schema=self._input_schema,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_list_resources=resources.list,
+            on_list_resource_templates=resources.list_templates,
+            on_read_resource=resources.read,
+            on_list_prompts=prompts.list,
+            on_get_prompt=prompts.get,
+            on_completion=CompletionDoor(self._current, self._request).complete,
+            cache_hints=CACHE_HINTS,
             on_subscriptions_listen=ListenHandler(self.events),
         )
         # The SDK's own tracing step costs time on every message and is of no use without an exporter.
@@ -63,13 +85,39 @@ class McpDoor:
     @property
     def options(self) -> InitializationOptions:
         """What the handshake says of this server."""
-        return self.server.create_initialization_options(NotificationOptions(tools_changed=True))
+        return self.server.create_initialization_options(
+            NotificationOptions(tools_changed=True, prompts_changed=True, resources_changed=True)
+        )
 
-    def use(self, registry: ToolRegistry) -> bool:
-        """List and call these tools from now on; whether the list is another. Calls under way end as they began."""
-        before = [describe(tool) for tool in self._registry.tools]
-        self._registry = registry
-        return before != [describe(tool) for tool in registry.tools]
+    def use(self, registry: ToolRegistry) -> Sequence[str]:
+        """Serve these tools from now on; which lists are others now. Calls under way end as they began."""
+        before, self._registry = _lists(self._registry), registry
+        now = _lists(registry)
+        return [name for name in LISTS if before[name] != now[name]]
+
+    async def announce(self, changed: Sequence[str]) -> None:
+        """Tell those who subscribed that lists have changed."""
+        for name in changed:
+            await self.events.publish(_CHANGED[name]())
+
+    def _current(self) -> ToolRegistry:
+        return self._registry
+
+    def _caller(self, context: Context) -> Caller:
+        """Who asks."""
+        return Caller(session_id=self._session_id, client_name=client_name(context))
+
+    def _request(self, context: Context, tool: str, arguments: Mapping[str, object]) -> ToolRequest:
+        """A tool's request as whoever is on this connection would make it."""
+        name = client_name(context)
+        return ToolRequest(
+            request_id=f"c-{secrets.token_hex(6)}",
+            tool=tool,
+            arguments=arguments,
+            caller=self._caller(context),
+            max_characters=result_characters(name),
+            max_seconds=call_seconds(name),
+        )
 
     def _input_schema(self, name: str) -> JSONObject | None:
         try:
@@ -81,25 +129,15 @@ class McpDoor:
         return types.ListToolsResult(tools=[_listed(tool) for tool in self._registry.tools])
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        call_id = f"c-{secrets.token_hex(6)}"
-        name = client_name(context)
+        request = self._request(context, params.name, params.arguments or {})
         try:
             async with self._watched(context) as progress:
                 response = await self._registry.call(
-                    ToolRequest(
-                        request_id=call_id,
-                        tool=params.name,
-                        arguments=params.arguments or {},
-                        caller=Caller(session_id=self._session_id, client_name=name),
-                        progress=progress.report,
-                        watched=progress.watched,
-                        max_characters=result_characters(name),
-                        max_seconds=call_seconds(name),
-                    )
+                    replace(request, progress=progress.report, watched=progress.watched)
                 )
         except Exception as exc:  # noqa: BLE001 - the one place that catches everything
-            return _failed(exc, call_id, params.name)
-        return _succeeded(response)
+            return _failed(exc, request.request_id, params.name)
+        return _succeeded(response, links=shows_resource_links(request.caller.client_name))
 
     @asynccontextmanager
     async def _watched(self, context: Context) -> AsyncGenerator[Progress]:
@@ -168,24 +206,31 @@ def _listed(tool: ToolProtocol) -> types.Tool:
     return types.Tool.model_validate(describe(tool))
 
 
-def _succeeded(response: ToolResponse) -> types.CallToolResult:
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=response.text)],
-        structured_content=cast("dict[str, Any]", response.structured),
+def _lists(registry: ToolRegistry) -> Mapping[str, object]:
+    """What each list says of these tools."""
+    return {
+        "tools": [describe(tool) for tool in registry.tools],
+        "prompts": [describe_prompt(command) for command in commands(registry).values()],
+        "resources": [describe_resource(resource) for resource in offered(registry)],
+    }
+
+
+def _succeeded(response: ToolResponse, *, links: bool) -> types.CallToolResult:
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=response.text)]
+    content.extend(
+        types.ResourceLink(uri=one.uri, name=one.name, title=one.title, mime_type=one.mime_type)
+        for one in (response.links if links else ())
     )
+    return types.CallToolResult(content=content, structured_content=cast("dict[str, Any]", response.structured))
 
 
 def _failed(exc: Exception, call_id: str, tool: str) -> types.CallToolResult:
     """A failure as a tool result; the text says ERROR because some clients drop the flag."""
     if isinstance(exc, UnknownTool):
         raise MCPError(code=types.INVALID_PARAMS, message=str(exc)) from exc
-    foreseen = _only_foreseen(exc)
+    foreseen = only_foreseen(exc)
     if foreseen is None:
-        _log.error("tool_crashed", call=call_id, tool=tool, exc_info=exc)
-        text, error = (
-            f"ERROR: internal error {call_id}. The server's log has the details.",
-            {"kind": "InternalError"},
-        )
+        text, error = f"ERROR: {tell_crash(exc, tool, call_id)}", {"kind": "InternalError"}
     else:
         error: dict[str, Any] = {"kind": foreseen.kind, "problem": foreseen.problem, "fix": foreseen.fix}
         if foreseen.retry_after_seconds is not None:
@@ -196,13 +241,3 @@ def _failed(exc: Exception, call_id: str, tool: str) -> types.CallToolResult:
         structured_content={"error": {**error, "call_id": call_id}},
         is_error=True,
     )
-
-
-def _only_foreseen(exc: BaseException) -> ZenError | None:
-    """The foreseen failure that `exc` is, or that is all a group of a tool's tasks holds; None for a bug."""
-    if isinstance(exc, ZenError):
-        return exc
-    if isinstance(exc, BaseExceptionGroup):
-        inner = [_only_foreseen(part) for part in cast("BaseExceptionGroup[BaseException]", exc).exceptions]
-        return inner[0] if all(part is not None for part in inner) else None
-    return None

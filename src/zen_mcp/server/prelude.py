@@ -1,9 +1,9 @@
 """The first hundred milliseconds of `zen serve`: answers the handshake before anything heavy is imported.
 
 Importing the MCP SDK takes most of a second, and clients give up or leave tools out when a server is late. So the
-handshake and `tools/list` are answered from a snapshot that the real server recorded on an earlier run, while the SDK
-is imported in a thread. Everything else waits in line for the real server, which then takes over the pipe, with
-the handshake replayed to it and its reply swallowed.
+handshake and the lists of tools, prompts and resources are answered from a snapshot that the real server recorded on
+an earlier run, while the SDK is imported in a thread. Everything else waits in line for the real server, which then
+takes over the pipe, with the handshake replayed to it and its reply swallowed.
 
 Standard library only. Answers only what is certain to be answered alike by the real server (tests compare the two for
 every protocol revision); whatever looks unusual waits. `--no-prelude` or `ZEN_PRELUDE=0` turns it off.
@@ -160,7 +160,7 @@ class Prelude:
             return None
         if method == "ping":
             return "{}"
-        return self._snapshot.tools.get(self._version) if method == "tools/list" else None
+        return self._snapshot.lists.get(self._version, {}).get(method)
 
     def _initialize(self, params: Any, message: dict[str, Any]) -> str | None:
         if self._version is not None or not _is_client(params):

@@ -20,6 +20,8 @@ from zen_mcp.server.mcp import McpDoor
 from zen_mcp.server.snapshot_file import Snapshot
 
 _RECORD_SECONDS = 10
+_LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+"""What clients ask for before anything else; none of it needs the database."""
 _CLIENT = {"name": "snapshot", "version": "1"}
 _ENVELOPE = {
     "_meta": {
@@ -33,13 +35,15 @@ _ENVELOPE = {
 async def record_snapshot(door: McpDoor) -> Snapshot:
     """Ask the server, through the SDK's own loop, for each revision it speaks."""
     initialize: dict[str, str] = {}
-    tools: dict[str, str] = {}
+    lists: dict[str, dict[str, str]] = {}
     for version in HANDSHAKE_PROTOCOL_VERSIONS:
         hello = {"protocolVersion": version, "capabilities": {}, "clientInfo": _CLIENT}
-        initialize[version], tools[version] = await _ask(door, [("initialize", hello), ("tools/list", None)])
-    discover, listed = await _ask(door, [("server/discover", _ENVELOPE), ("tools/list", _ENVELOPE)])
-    modern = {"server/discover": discover, "tools/list": listed}
-    return Snapshot(initialize, tools, modern, LATEST_HANDSHAKE_VERSION)
+        answers = await _ask(door, [("initialize", hello), *((method, None) for method in _LISTS)])
+        initialize[version] = answers[0]
+        lists[version] = dict(zip(_LISTS, answers[1:], strict=True))
+    methods = ("server/discover", *_LISTS)
+    answers = await _ask(door, [(method, _ENVELOPE) for method in methods])
+    return Snapshot(initialize, lists, dict(zip(methods, answers, strict=True)), LATEST_HANDSHAKE_VERSION)
 
 
 def snapshot_sources(config: Config) -> Iterator[Path]:

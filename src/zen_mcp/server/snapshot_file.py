@@ -1,4 +1,4 @@
-"""The snapshot of what the real server answers to the handshake and `tools/list`, on disk. Standard library only.
+"""The snapshot of what the real server answers to the handshake and the lists, on disk. Standard library only.
 
 A snapshot names the files it was made from, with time and size: our sources and plugins, the MCP SDK's metadata, every
 settings file that was or could have been read. It is fresh when all of them are as they were; that costs some forty
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 _VARIABLES = ("ZEN_CONFIG_DIR", "DISABLED_TOOLS", "DEFAULT_MODEL", "ZEN_TOOLS")
-_FORMAT = 1
+_FORMAT = 2
 
 
 class Snapshot:
     """Recorded results, each as JSON text.
 
-    `initialize` and `tools` by handshake revision; `modern` by method; `latest`: the revision offered to a client that
-    asks for an unknown one.
+    `initialize` by handshake revision; `lists` by handshake revision and method; `modern` by method; `latest`: the
+    revision offered to a client that asks for an unknown one.
     """
 
-    def __init__(self, initialize: dict[str, str], tools: dict[str, str], modern: dict[str, str], latest: str) -> None:
+    def __init__(
+        self, initialize: dict[str, str], lists: dict[str, dict[str, str]], modern: dict[str, str], latest: str
+    ) -> None:
         self.initialize = initialize
-        self.tools = tools
+        self.lists = lists
         self.modern = modern
         self.latest = latest
 
@@ -42,10 +44,15 @@ class Snapshot:
         """The parts, to be stored."""
         return {
             "initialize": self.initialize,
-            "tools": self.tools,
+            "lists": self.lists,
             "modern": self.modern,
             "latest": self.latest,
         }
+
+    def of(self, name: str) -> list[str]:
+        """All that it says of `tools`, `prompts` or `resources`."""
+        answers = [*self.lists.values(), self.modern]
+        return [text for known in answers for method, text in known.items() if method.startswith(f"{name}/")]
 
 
 def load_snapshot(arguments: list[str], environ: Mapping[str, str]) -> Snapshot | None:
@@ -57,7 +64,7 @@ def load_snapshot(arguments: list[str], environ: Mapping[str, str]) -> Snapshot 
         if stored["key"] != key or stored["files"] != _stamps(stored["files"]):
             return None
         parts = stored["snapshot"]
-        return Snapshot(parts["initialize"], parts["tools"], parts["modern"], parts["latest"])
+        return Snapshot(parts["initialize"], parts["lists"], parts["modern"], parts["latest"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -7,21 +7,20 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.server.subscriptions import ToolsListChanged
 
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import ZenError
 from zen_mcp.observability.logs import EventLog, configure_logs
 from zen_mcp.server.arguments import ServeArguments
-from zen_mcp.server.mcp import McpDoor
+from zen_mcp.server.mcp import LISTS, McpDoor
 from zen_mcp.server.prelude import Handover
 from zen_mcp.server.reload import Reloader
 from zen_mcp.server.snapshot import record_snapshot, snapshot_sources
@@ -63,8 +62,8 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
         group.start_soon(_warm_up, app, door, connection, arguments, handover.snapshot_used)
 
         def take_in(changed: App) -> None:
-            if door.use(changed.registry):
-                group.start_soon(_tell_tools_changed, door, connection)
+            if lists := door.use(changed.registry):
+                group.start_soon(_tell_changed, door, connection, lists)
 
         group.start_soon(Reloader(app, ServeArguments.parse(arguments).config, take_in).watch)
         async with _incoming(wire, lines) as incoming:
@@ -150,10 +149,10 @@ async def _refresh_snapshot(
         store_snapshot(live, arguments, os.environ, snapshot_sources(app.config))
     except OSError as exc:
         _log.warning("snapshot_not_written", reason=str(exc))
-    if used is not None and used.to_json() != live.to_json():
-        await _tell_tools_changed(door, connection)
+    if used is not None and (lists := [name for name in LISTS if used.of(name) != live.of(name)]):
+        await _tell_changed(door, connection, lists)
 
 
-async def _tell_tools_changed(door: McpDoor, connection: Connection) -> None:
-    await door.events.publish(ToolsListChanged())
-    await connection.tell_tools_changed()
+async def _tell_changed(door: McpDoor, connection: Connection, lists: Sequence[str]) -> None:
+    await door.announce(lists)
+    await connection.tell_changed(lists)

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
@@ -153,10 +153,12 @@ class Connection:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    async def tell_tools_changed(self) -> None:
-        """Tell a client of the handshake era that `tools/list` has changed; the others subscribe to it."""
+    async def tell_changed(self, lists: Sequence[str]) -> None:
+        """Tell a client of the handshake era that lists have changed; the others subscribe to it."""
         if "legacy" in self._sessions:
-            await self.writer.write(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n')
+            for name in lists:
+                note = JSONRPCNotification(jsonrpc="2.0", method=f"notifications/{name}/list_changed")
+                await self.writer.write(_line(note))
 
     def end(self) -> None:
         """The client will send no more."""

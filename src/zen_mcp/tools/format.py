@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from zen_mcp.storage.usage import UsageLine
 from zen_mcp.tools.paging import Head
-from zen_mcp.types import ModelResponse, Usage
+from zen_mcp.tools.resources import turn_link
+from zen_mcp.types import ModelResponse, ResourceLink, Usage
 
 if TYPE_CHECKING:  # the context writes estimates with the words below
     from zen_mcp.tools.context import Saved
@@ -66,6 +67,13 @@ def rest_note(saved: Saved, index: int, shown: Head, length: int) -> list[str]:
         return []
     call = f"threads(continuation_id='{saved.continuation_id}', turn={saved.turns[index]}, offset={shown.next_offset})"
     return [f"{length - shown.next_offset:,} more characters: {call}"]
+
+
+def rest_link(saved: Saved, index: int, shown: Head) -> tuple[ResourceLink, ...]:
+    """The same as an address, for clients that show links."""
+    if shown.next_offset is None:
+        return ()
+    return (turn_link(saved.continuation_id, saved.turns[index], shown.next_offset),)
 
 
 def _other_name(response: ModelResponse) -> bool:

@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools.agreement import agreement_note
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved
-from zen_mcp.tools.format import dollars, rest_note, stored_line, summary_line
+from zen_mcp.tools.format import dollars, rest_link, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import Head, heads
 from zen_mcp.tools.panel import Outcome
 from zen_mcp.types import ToolResponse
@@ -69,11 +69,12 @@ def report(
     # What is not stored cannot be paged: it is shown whole.
     room = max(limit - _OVERHEAD_CHARACTERS * len(outcomes), 1) if saved.turns else sum(map(len, texts))
     shown = heads(texts, room)
-    places = count(1)
+    following = count(1)
+    places = [next(following) if outcome.response else 0 for outcome in outcomes]
     answers = [
-        _answer(outcome, part, saved, next(places) if outcome.response else 0)
-        for outcome, part in zip(outcomes, shown, strict=True)
+        _answer(outcome, part, saved, place) for outcome, part, place in zip(outcomes, shown, places, strict=True)
     ]
+    links = [link for part, place in zip(shown, places, strict=True) for link in rest_link(saved, place, part)]
     responses = [outcome.response for outcome in outcomes if outcome.response]
     costs = [response.cost_dollars for response in responses if response.cost_dollars is not None]
     usages = [response.usage for response in responses if response.usage is not None]
@@ -88,7 +89,7 @@ def report(
     total = " · ".join([f"{seconds:.1f} s", dollars(result.total_cost_dollars), *stored_line(saved)])
     blocks = [f"{result.summary}\n[{total}]"]
     blocks += [_block(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
-    return ToolResponse(text="\n\n".join(blocks), structured=result.to_json())
+    return ToolResponse(text="\n\n".join(blocks), structured=result.to_json(), links=tuple(links))
 
 
 def _summary(outcomes: Sequence[Outcome], quorum: int | None) -> str:

@@ -69,11 +69,20 @@ class ToolRegistry:
         return await self._call(request)
 
     async def _run(self, request: ToolRequest) -> ToolResponse:
+        return await self.find(request.tool).execute(request.arguments, self.context(request))
+
+    def context(self, request: ToolRequest) -> ToolContext:
+        """What a tool would see of the world in this call.
+
+        Raises:
+            UnknownTool: with the nearest name.
+            InvalidArguments: this registry only lists.
+        """
         tool = self.find(request.tool)
         if self._services is None:
             raise InvalidArguments(f"'{request.tool}' cannot be called here.", "This registry only lists tools.")
         folder = tool.folder if isinstance(tool, BaseTool) else None
-        return await tool.execute(request.arguments, ToolContext(request, self._services, folder=folder))
+        return ToolContext(request, self._services, folder=folder)
 
 
 def _chosen(tools: Sequence[ToolProtocol], offered: Sequence[str]) -> Sequence[ToolProtocol]:

@@ -65,10 +65,7 @@ def summary_line_of(entry: JSONObject) -> str:
 
 def found_entry(found: Found) -> JSONObject:
     """One thread that a search found, as data."""
-    hits: list[JSONValue] = [
-        {"turn": hit.turn, "by": hit.by, "text": hit.snippet} if hit.turn else {"by": hit.by, "text": hit.snippet}
-        for hit in found.hits
-    ]
+    hits: list[JSONValue] = [{"turn": hit.turn, "by": hit.by, "text": hit.snippet} for hit in found.hits]
     entry: JSONObject = {"continuation_id": found.id, "title": found.title, "hits": hits}
     return {**entry, "more": found.more} if found.more else entry
 
@@ -76,7 +73,7 @@ def found_entry(found: Found) -> JSONObject:
 def found_lines(found: Found) -> str:
     """One thread that a search found: its line, then each place with what stands around the words."""
     lines = [f"{found.id} · {moment(found.updated_at)} · {found.title}"]
-    lines += [f"  turn {hit.turn} · {hit.by}: {hit.snippet}" for hit in found.hits if hit.turn is not None]
+    lines += [f"  turn {hit.turn} · {hit.by}: {hit.snippet}" for hit in found.hits]
     return "\n".join([*lines, *([f"  and {found.more} more turns"] if found.more else [])])
 
 

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import Model, Question, Thread, Wishes, answer_of
 from zen_mcp.tools.estimate import estimated
-from zen_mcp.tools.format import rest_note, stored_line, summary_line
+from zen_mcp.tools.format import rest_link, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import CacheUse, JSONObject, ModelResponse, ThinkingEffort, ToolResponse
 
@@ -81,7 +81,11 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
         cached=response.cached,
     )
     footer = " · ".join([summary_line(response), *stored_line(saved), *notes])
-    return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())
+    return ToolResponse(
+        text=f"{shown.text}\n\n[{footer}]",
+        structured=result.to_json(),
+        links=rest_link(saved, -1, shown),
+    )
 
 
 async def _answer(
