@@ -12,6 +12,7 @@ import platformdirs.unix
 import pydantic
 import pytest
 
+from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
 from zen_mcp.config.folders import cache_path, config_files, state_path, user_config_path
 from zen_mcp.config.limit_schema import Limit, LimitsFile, RateLimits
 from zen_mcp.config.load import load_config
@@ -70,7 +71,9 @@ def home(tmp_path: Path) -> Home:
 
 def test_without_any_file_the_packaged_settings_apply(home: Home) -> None:
     config = home.load()
-    assert config.server == ServerSettings()
+    assert config.server == ServerSettings(agents=config.server.agents)
+    assert sorted(config.server.agents) == ["claude", "codex", "gemini", "opencode"]
+    assert not any(agent.allow_write for agent in config.server.agents.values())
     assert 45 <= len(config.models) <= 60
     assert {entry.place.layer for entry in config.models.values()} == {"packaged"}
 
@@ -246,7 +249,8 @@ def test_all_faults_of_all_files_are_reported_at_once(home: Home) -> None:
 def test_an_empty_file_is_fine_and_one_that_is_not_text_is_not(home: Home) -> None:
     for name in ("models", "providers", "limits", "server"):
         (home.user / f"{name}.yaml").write_text("# nothing yet\n")
-    assert home.load().server == ServerSettings()
+    server = home.load().server
+    assert server == ServerSettings(agents=server.agents)
     (home.user / "server.yaml").write_bytes(b"default_model: \xff\xfe\n")
     assert str(home.fault()) == f"{home.user / 'server.yaml'}: this is not UTF-8 text. Save it as UTF-8."
 
@@ -381,6 +385,8 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     SemanticSettings,
     LedgerSettings,
     LocalSettings,
+    AgentSettings,
+    AgentOutput,
     ProvidersFile,
     Routing,
     Group,

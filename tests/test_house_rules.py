@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONGEST_MODULE_LINES = 400
 LONGEST_FUNCTION_LINES = 60
-MOST_TOKENS_OF_ALL_TOOLS = 1_050
+MOST_TOKENS_OF_ALL_TOOLS = 2_500
 
 
 def tracked() -> list[Path]:
@@ -91,7 +91,9 @@ def settings_of(model: type[Settings]) -> Iterator[tuple[str, str | None]]:
     """Every field of a settings class and of those it holds, with its description."""
     for name, field in model.model_fields.items():
         yield field.alias or name, field.description
-        for inner in re.findall(r"\b(\w+(?:Settings|Routing|WeightedModel|RateLimits|Limit))\b", str(field.annotation)):
+        for inner in re.findall(
+            r"\b(\w+(?:Settings|AgentOutput|Routing|WeightedModel|RateLimits|Limit))\b", str(field.annotation)
+        ):
             found = next((cls for cls in Settings.__subclasses__() if cls.__name__ == inner), None)
             if found is not None and found is not model:
                 yield from settings_of(found)

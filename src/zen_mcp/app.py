@@ -171,6 +171,7 @@ def build(
             panel_timeout_seconds=settings.panel_timeout_seconds,
             image_hosts=settings.image_hosts,
             usage_viewers=settings.ledger.viewers,
+            agents=settings.agents,
         ),
     )
     registry = ToolRegistry(

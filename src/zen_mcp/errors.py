@@ -29,6 +29,7 @@ ZenError                        what is wrong, what to do
 │   └── ContentRefused          the vendor's content policy
 ├── LocalModelError             the local panel: runtime or weights missing, a child that does not start
 ├── StorageError                the database cannot be opened or written
+├── AgentFailed                 another agent's program is missing, fails, hangs or says nothing
 └── PanelFailed                 no member of a panel answered
 """
 
@@ -182,6 +183,10 @@ class LocalModelError(ZenError):
 
 class StorageError(ZenError):
     """The database cannot be opened, read or written."""
+
+
+class AgentFailed(ZenError):
+    """Another agent's program is missing, fails, hangs or gives no answer."""
 
 
 class PanelFailed(ZenError):

@@ -47,6 +47,7 @@ _NOT_FROM_PROJECT = (
     ("image_hosts",),
     ("middleware", "tools"),
     ("middleware", "models"),
+    ("agents",),
     ("log", "file"),
 )
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""
@@ -149,8 +150,9 @@ def _override(server: Source, environ: Mapping[str, str]) -> None:
 
 def _refuse_from_project(server: Source, problems: list[Problem]) -> None:
     for key in _NOT_FROM_PROJECT:
-        place = server.places.get(key)
-        if place is not None and place.layer == PROJECT:
+        places = (place for at, place in server.places.items() if at[: len(key)] == key)
+        place = next((place for place in places if place.layer == PROJECT), None)
+        if place is not None:
             text = "cannot be set by the working directory's own '.zen' folder."
             problems.append(Problem(place, key, text, "Set it in your own folder or name this one with --config."))
 
@@ -208,9 +210,17 @@ def may_stay_unset(key: KeyPath) -> bool:
 def _absolute(text: str, key: KeyPath, source: Source) -> str:
     """A path as its file means it: relative to the folder of that file."""
     single, lists = _PATHS
-    is_weights = len(key) == 3 and key[2] == "weights" and (text.endswith(".gguf") or "/" in text)
-    if not (is_weights or key in single or (key and key[0] in lists)):
+    if not (_may_be_path(key, text) or key in single or (key and key[0] in lists)):
         return text
     file = Path(source.place(key).file)
     base = file.parent if file.is_absolute() else Path.cwd()
     return str(Path(base, Path(text).expanduser()))
+
+
+def _may_be_path(key: KeyPath, text: str) -> bool:
+    """Whether a value that may be a name, a text or a path is a path: a model's weights, an agent's program or role."""
+    if len(key) == 3 and key[2] == "weights":
+        return text.endswith(".gguf") or "/" in text
+    if key[:1] != ("agents",):
+        return False
+    return (key[2:] == ("command",) and "/" in text) or (key[2:3] == ("roles",) and text.endswith(".md"))

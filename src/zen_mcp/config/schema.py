@@ -12,12 +12,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.config.environment import Environment
 from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.model_schema import ModelSettings, ModelsFile
 from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.provider_schema import ProvidersFile
-from zen_mcp.config.values import Count, Days, Flag, Names, Seconds, Settings, Version
+from zen_mcp.config.values import Count, Days, Entries, Flag, Names, Seconds, Settings, Version
 
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
@@ -170,6 +171,9 @@ class ServerSettings(Settings):
     )
     prelude: Flag = Field(default=True, description="Answer the handshake from a stored snapshot.")
     local: LocalSettings = Field(default_factory=LocalSettings, description="The local models.")
+    agents: Entries[AgentSettings] = Field(
+        default={}, validate_default=True, description="Other agents' command lines by name, for `clink`."
+    )
 
 
 FILES: Mapping[str, type[Settings]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import anyio
 
 from zen_mcp.archive import Archive
 from zen_mcp.catalog import Catalog, Model
+from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
 from zen_mcp.conversations import (
     Answer,
     Conversations,
@@ -42,7 +43,20 @@ from zen_mcp.types import (
     ToolRequest,
 )
 
-__all__ = ["Model", "Question", "Saved", "Thread", "ToolContext", "ToolServices", "ToolSettings", "Wishes", "answer_of"]
+__all__ = [
+    "AgentOutput",
+    "AgentSettings",
+    "Answer",
+    "Model",
+    "Question",
+    "Saved",
+    "Thread",
+    "ToolContext",
+    "ToolServices",
+    "ToolSettings",
+    "Wishes",
+    "answer_of",
+]
 
 UNKNOWN_WINDOW_TOKENS = 128_000
 """The context window assumed where neither models.yaml nor LiteLLM's map states one."""
@@ -63,6 +77,7 @@ class ToolSettings:
     panel_timeout_seconds: float | None = None
     image_hosts: tuple[str, ...] = ()
     usage_viewers: tuple[str, ...] = ("local",)
+    agents: Mapping[str, AgentSettings] = field(default_factory=dict[str, AgentSettings])
     disk_closed: bool = False
     """Whether callers may read nothing of the server's disk, as over HTTP unless roots are configured."""
 
@@ -305,6 +320,10 @@ class ToolContext:
             f"The prompt has about {tokens:,} tokens; '{model.name}' takes {own:,}.",
             "Shorten it, name fewer files, or choose a model with a longer context (listmodels shows them).",
         )
+
+    def transcript(self, thread: Thread, question: Question, *, budget_tokens: int) -> tuple[Message, ...]:
+        """What was said so far, as much of it as fits, and the question last: for those who are no model of ours."""
+        return history(thread, question, model=None, budget_tokens=budget_tokens).messages
 
     def watch(self, label: str) -> AnswerWatch | None:
         """A sink that tells whoever watches how much has come; None when nobody does, for streaming costs CPU."""
