@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+import anyio
 
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import fingerprint
@@ -20,9 +22,12 @@ from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
 from zen_mcp.middleware.ledger import ModelLedger, ToolLedger
 from zen_mcp.middleware.log import log_model, log_tool
+from zen_mcp.middleware.metrics import AttemptMetrics, ModelMetrics, ToolMetrics
 from zen_mcp.middleware.named import chain_of
 from zen_mcp.middleware.similar import SimilarQuestions
+from zen_mcp.observability.export import MetricsExport, metrics_for
 from zen_mcp.observability.logs import EventLog
+from zen_mcp.observability.metrics import Metrics
 from zen_mcp.providers.base import Provider
 from zen_mcp.providers.direct_provider import DirectProvider
 from zen_mcp.providers.embedding import LocalEmbedding
@@ -46,6 +51,8 @@ from zen_mcp.tools.discovery import discover
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
+Door = Literal["cli", "stdio", "http"]
+
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -63,12 +70,18 @@ class Ground:
     redis: Redis | None
     health: HealthBoard
     balance: Balance
+    metrics: Metrics | None
+    """None where nobody can read them."""
+    export: MetricsExport | None
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
 
     async def work(self) -> None:
-        """What goes on beside the calls, until cancelled: the ledger is written."""
-        await self.ledger.keep()
+        """What goes on beside the calls, until cancelled: the ledger is written, the metrics are exported."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.ledger.keep)
+            if self.export is not None:
+                group.start_soon(self.export.keep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,19 +92,27 @@ class Parts:
     catalog: Catalog
     ground: Ground
 
+    def vendor(self, model: str) -> str:
+        """The vendor of a model that is known."""
+        return self.catalog.resolve(model).vendor
+
 
 ToolStep = Middleware[ToolRequest, ToolResponse]
 ModelStep = Middleware[ModelRequest, ModelResponse]
 
 TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
     "log": lambda _: log_tool,
+    "metrics": lambda parts: ToolMetrics(parts.ground.metrics) if parts.ground.metrics else None,
     "ledger": lambda parts: ToolLedger(parts.ground.ledger),
 }
 """The steps around every tool call by name, outermost first; docs/middleware.md says why in this order."""
 
 MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
     "log": lambda _: log_model,
-    "ledger": lambda parts: ModelLedger(parts.ground.ledger, vendor_of=lambda name: parts.catalog.resolve(name).vendor),
+    "metrics": lambda parts: (
+        ModelMetrics(parts.ground.metrics, vendor_of=parts.vendor) if parts.ground.metrics else None
+    ),
+    "ledger": lambda parts: ModelLedger(parts.ground.ledger, vendor_of=parts.vendor),
     "cache": lambda parts: _cache(parts),  # noqa: PLW0108 - defined below
     "json": lambda _: json_answer,
 }
@@ -113,6 +134,8 @@ class App:
     def warm_up(self) -> None:
         """Import what the first model request needs; slow, so run it in a thread."""
         self.ground.provider.warm_up()
+        if self.ground.metrics is not None:
+            self.ground.metrics.load()
 
     async def tidy(self) -> None:
         """Remove threads that nobody used for longer than they are kept."""
@@ -136,6 +159,7 @@ def build(
     working_directory: Path | None = None,
     model_watchers: Sequence[ModelStep] = (),
     ground: Ground | None = None,
+    door: Door = "cli",
 ) -> App:
     """Wire a server. Nothing is opened, started or imported that the first request does not need.
 
@@ -145,13 +169,14 @@ def build(
         working_directory: the root for files when server.yaml names none; None for the process's own.
         model_watchers: middlewares around every model request, outside ours; the CLI draws its live table with one.
         ground: of the server whose settings have changed; None for a new one.
+        door: how the world comes in. Metrics are kept where there is somebody to read them.
 
     Raises:
         ConfigError: the catalog contradicts itself, or a chain names a step that does not exist.
     """
     settings = config.server
     catalog = Catalog.from_config(config)
-    ground = ground or lay_ground(config, environ=environ)
+    ground = ground or lay_ground(config, environ=environ, door=door)
     parts = Parts(config=config, catalog=catalog, ground=ground)
     ground.secrets.update(catalog.secrets())
     ground.ledger.retention_days = settings.ledger.retention_days
@@ -181,6 +206,8 @@ def build(
         offered=settings.tools,
         disabled=settings.disabled_tools,
     )
+    if ground.metrics is not None:
+        ground.metrics.allow("tool", [tool.name for tool in registry.tools])
     return App(
         config=config,
         catalog=catalog,
@@ -192,7 +219,7 @@ def build(
     )
 
 
-def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
+def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli") -> Ground:
     """What is made once for the life of a server.
 
     Raises:
@@ -210,11 +237,16 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
     usual = LiteLLMProvider(secrets=lambda: secrets, local=local)
     redis = Redis(settings.redis_url, tell=_tell_of_redis) if settings.redis_url else None
     database = _database(settings, environ, secrets)
+    ledger = Ledger(database, tell=_tell_of_ledger)
+    metrics = metrics_for(settings.metrics, fetched=door == "http", exported=door != "cli")
+    if metrics is not None:
+        metrics.read("ledger_rows_waiting", lambda: ledger.waiting)
+        metrics.read("ledger_rows_lost", lambda: ledger.lost)
     return Ground(
         provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
         local=local,
         database=database,
-        ledger=Ledger(database, tell=_tell_of_ledger),
+        ledger=ledger,
         redis=redis,
         health=HealthBoard(
             allowed_fails=routing.allowed_fails,
@@ -222,6 +254,8 @@ def lay_ground(config: Config, *, environ: Mapping[str, str]) -> Ground:
             shared=RedisRests(redis) if redis else None,
         ),
         balance=Balance(),
+        metrics=metrics,
+        export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
         secrets=secrets,
     )
 
@@ -260,6 +294,7 @@ def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
         health=ground.health,
         balance=ground.balance,
         capacity=Capacity(),
+        watchers=(AttemptMetrics(ground.metrics),) if ground.metrics else (),
     )
     chain = _chain("models", config.server.middleware.models, MODEL_STEPS, parts, ModelResponse)
     return Gateway(catalog=parts.catalog, router=router, chain=(*watchers, *chain))
@@ -297,3 +332,7 @@ def _tell_of_redis(what: str) -> None:
 
 def _tell_of_ledger(what: str) -> None:
     _log.error("ledger", what=what)
+
+
+def _tell_of_metrics(what: str) -> None:
+    _log.error("metrics", what=what)

@@ -35,11 +35,12 @@ _OVERRIDES = {
     "ZEN_TOOLS": ("tools",),
 }
 """Environment variables above every server.yaml."""
-_PATHS = ({("state_dir",), ("log", "file")}, {"roots", "plugin_folders"})
+_PATHS = ({("state_dir",), ("log", "file"), ("metrics", "textfile")}, {"roots", "plugin_folders"})
 _NOT_FROM_PROJECT = (
     ("plugin_folders",),
     ("allow_secret_files",),
     ("ledger",),
+    ("metrics",),
     ("roots",),
     ("state_dir",),
     ("redis_url",),

@@ -86,6 +86,20 @@ class LedgerSettings(Settings):
     )
 
 
+class MetricsSettings(Settings):
+    """Metrics, for Prometheus."""
+
+    enabled: Flag = Field(
+        default=True,
+        description="Whether calls are counted; where there is nowhere to read the metrics, they are not.",
+    )
+    textfile: Path | None = Field(
+        default=None, description="A file for the node exporter's textfile collector; one per server."
+    )
+    push_url: str | None = Field(default=None, min_length=1, description="A push gateway (`http://host:9091`).")
+    interval_seconds: Seconds = Field(default=15.0, description="How often the file is written, the gateway pushed to.")
+
+
 class LocalSettings(Settings):
     """The models that run on this machine."""
 
@@ -156,6 +170,7 @@ class ServerSettings(Settings):
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Remembered answers.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="What is kept of calls.")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="What is counted, for Prometheus.")
     database_url: str | None = Field(
         default=None,
         min_length=1,

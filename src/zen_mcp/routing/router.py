@@ -26,7 +26,7 @@ from zen_mcp.errors import (
 from zen_mcp.providers.base import Provider
 from zen_mcp.routing.balance import Balance, candidates_of
 from zen_mcp.routing.call import Call, Failure
-from zen_mcp.routing.capacity import Capacity
+from zen_mcp.routing.capacity import Capacity, Use
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.policy import (
     LONGEST_PAUSE_SECONDS,
@@ -34,6 +34,7 @@ from zen_mcp.routing.policy import (
     pause_before,
     rule_for,
 )
+from zen_mcp.routing.watch import AttemptWatcher, attempt_seen, waiting_seen
 from zen_mcp.types import ModelRequest, ModelResponse
 
 IDLE_SECONDS = 60.0
@@ -50,6 +51,7 @@ class Router:
         provider: makes one HTTP request at a time.
         settings: providers.yaml.
         health, balance, capacity: what is remembered of deployments from call to call.
+        watchers: see every HTTP request.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Router:
         health: HealthBoard,
         balance: Balance,
         capacity: Capacity,
+        watchers: Sequence[AttemptWatcher] = (),
     ) -> None:
         self._catalog = catalog
         self._provider = provider
@@ -68,6 +71,7 @@ class Router:
         self._health = health
         self._balance = balance
         self._capacity = capacity
+        self._watchers = watchers
 
     async def ask(self, request: ModelRequest) -> ModelResponse:
         """Answer a request within its deadline.
@@ -197,8 +201,8 @@ class Router:
         tokens = call.request.prompt_tokens or 0
         started = time.perf_counter()
         try:
-            async with self._capacity.slot(model, tokens, patience_seconds=limit) as use, self._counted(model):
-                response = await self._request(call, model, limit)
+            async with self._slot(model, tokens, limit) as use, self._counted(model):
+                response = await self._seen(call, model, limit)
                 use.tokens = response.usage.total_tokens if response.usage else use.tokens
         except (VendorError, LocalModelError) as exc:
             await self._health.failed(model.id, exc)
@@ -206,6 +210,21 @@ class Router:
         self._balance.took(model.id, time.perf_counter() - started)
         await self._health.succeeded(model.id)
         return response
+
+    @asynccontextmanager
+    async def _slot(self, model: Model, tokens: int, limit: float) -> AsyncGenerator[Use]:
+        """Room at the deployment."""
+        with waiting_seen(self._watchers, model) as waiting:
+            async with self._capacity.slot(model, tokens, patience_seconds=limit) as use:
+                waiting.close()
+                yield use
+
+    async def _seen(self, call: Call, model: Model, limit: float) -> ModelResponse:
+        """One HTTP request, before the eyes of whoever watches."""
+        with attempt_seen(self._watchers, call.request, model, call.requests + 1) as answered:
+            response = await self._request(call, model, limit)
+            answered(response)
+            return response
 
     @asynccontextmanager
     async def _counted(self, model: Model) -> AsyncGenerator[None]:
@@ -255,6 +274,8 @@ class Router:
                     await chunks.aclose()
         if call.remaining_seconds <= 0:
             await anyio.sleep_forever()
+        for watcher in self._watchers:
+            watcher.stalled(model)
         raise VendorTimeout(
             f"'{model.name}' ({model.vendor}) was silent for {silence:.3g} s.",
             "Try again, another model, or a longer stream_idle_seconds in models.yaml.",

@@ -20,7 +20,17 @@ from zen_mcp.observability.logs import EventLog
 _log = EventLog()
 
 EVERY_SECONDS = 2.0
-AFTER_A_RESTART = ("provider", "state_dir", "database_url", "redis_url", "local", "log", "prelude", "heartbeat_seconds")
+AFTER_A_RESTART = (
+    "provider",
+    "state_dir",
+    "database_url",
+    "redis_url",
+    "local",
+    "log",
+    "metrics",
+    "prelude",
+    "heartbeat_seconds",
+)
 """Settings of server.yaml that a running server does not take in."""
 
 Signature = tuple[tuple[str, int, int], ...]

@@ -45,7 +45,7 @@ def run(arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> i
         parsed = ServeArguments.parse(arguments)
         config = load_config(parsed.config, environ=os.environ)
         configure_logs(config.server.log)
-        app = build(config, environ=os.environ)
+        app = build(config, environ=os.environ, door="stdio")
     except ZenError as exc:
         sys.stderr.write(f"zen serve: {exc}\n")
         return 2
