@@ -43,9 +43,10 @@ async def test_a_relative_path_that_leads_nowhere_is_told_where_it_was_looked_fo
     assert error["problem"] == f"'src/a.py' does not exist in '{work}'."
 
 
-async def test_a_directory_is_refused(client: Client, work: Path) -> None:
-    error = await refused(client, prompt="x", files=[str(work)])
-    assert "is a directory" in error["problem"]
+async def test_a_directory_without_files_is_refused(client: Client, work: Path) -> None:
+    (work / "empty").mkdir()
+    error = await refused(client, prompt="x", files=[str(work / "empty")])
+    assert error["problem"] == f"'{work / 'empty'}' is a directory without files that can be sent."
 
 
 async def test_a_binary_file_is_refused(client: Client, work: Path) -> None:
@@ -66,11 +67,14 @@ async def test_a_file_of_secrets_is_refused_by_name(client: Client, work: Path, 
     assert "hunter2" not in str(error)
 
 
-async def test_a_private_key_is_refused_by_its_content(client: Client, work: Path) -> None:
+async def test_a_private_key_is_not_sent_whatever_its_file_is_called(
+    client: Client, upstream: Upstream, work: Path
+) -> None:
     path = work / "notes.txt"
-    path.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nabc", encoding="utf-8")
-    error = await refused(client, prompt="x", files=[str(path)])
-    assert "contains a private key" in error["problem"]
+    path.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n", encoding="utf-8")
+    data = data_of(await client.call_tool("chat", {"prompt": "x", "files": [str(path)]}))
+    assert data["notes"] == [f"'{path}': 1 secret (private key) was replaced."]
+    assert "b3BlbnNzaC1rZXk" not in str(upstream.requests[-1].messages)
 
 
 async def test_an_example_of_a_settings_file_is_no_secret(client: Client, work: Path) -> None:

@@ -7,11 +7,12 @@ import hashlib
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 from zen_mcp.errors import UnknownThread
+from zen_mcp.sent_files import File, SentFiles
 from zen_mcp.storage import threads as sql
 from zen_mcp.storage.base import Database, Row, SQLValue, Transaction
 from zen_mcp.types import Image, Message, Role, Usage
@@ -21,17 +22,6 @@ TOKENS_PER_IMAGE = 1_000
 _ID_BYTES = 10
 _TITLE_CHARACTERS = 80
 _DAY_SECONDS = 86_400
-
-
-class File(Protocol):
-    """A file as it was read: path, text and the text's SHA-256."""
-
-    @property
-    def path(self) -> str: ...  # noqa: D102
-    @property
-    def text(self) -> str: ...  # noqa: D102
-    @property
-    def sha256(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +35,18 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked: the prompt, and the files and images that go with it."""
+    """What is asked: the prompt, and the files and images that go with it.
+
+    `notes`: what of the files was left out or changed, for the caller. `surplus_tokens`: by how much an estimate of
+    the files is above their real number.
+    """
 
     text: str
     tool: str
     files: Sequence[File] = ()
     images: Sequence[Image] = ()
+    notes: tuple[str, ...] = ()
+    surplus_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +182,9 @@ def estimate_tokens(text: str, *, images: int = 0) -> int:
     return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN) + TOKENS_PER_IMAGE * images
 
 
-def history(thread: Thread, question: Question, *, model: str | None, budget_tokens: int) -> History:
+def history(
+    thread: Thread, question: Question, *, model: str | None, budget_tokens: int, surplus_tokens: int = 0
+) -> History:
     """The messages to send to `model`: a pure function of what is stored, so that their prefix never changes.
 
     Every question is its files, then its text. A file is sent where it first appeared with its newest content; where
@@ -194,23 +192,23 @@ def history(thread: Thread, question: Question, *, model: str | None, budget_tok
     all answers of the round in one message, each under its model's name.
 
     When the messages pass `budget_tokens`, whole rounds are left out from the oldest on, in steps of half the budget:
-    the cut stays where it is for many turns, and so does the prefix.
+    the cut stays where it is for many turns, and so does the prefix. The question counts `surplus_tokens` less than
+    estimated.
     """
     rounds = _rounds(thread)
-    newest = _newest_versions(thread, question)
-    sent: set[tuple[str, str]] = set()
-    messages = [_round_messages(turns, model, newest, sent) for turns in rounds]
-    asked = _user_message(question.text, question.files, question.images, newest, sent)
+    sent = SentFiles([*(file for turn in thread.turns for file in turn.files), *question.files])
+    messages = [_round_messages(turns, model, sent) for turns in rounds]
+    asked = _user_message(question, sent)
     sizes = [sum(_size(message) for message in part) for part in messages]
-    question_size = _size(asked)
+    question_size = _size(asked) - surplus_tokens
     cut = _cut(sizes, budget_tokens - question_size, max(budget_tokens // 2, 1))
     if cut:
         # What stood in a round left out counts as not sent: a file named again goes with the question.
-        sent = set()
-        messages = [_round_messages(turns, model, newest, sent) for turns in rounds[cut:]]
-        asked = _user_message(question.text, question.files, question.images, newest, sent)
+        sent.start_over()
+        messages = [_round_messages(turns, model, sent) for turns in rounds[cut:]]
+        asked = _user_message(question, sent)
         sizes = [0] * cut + [sum(_size(message) for message in part) for part in messages]
-        question_size = _size(asked)
+        question_size = _size(asked) - surplus_tokens
         messages = [list[Message]()] * cut + messages
     kept = [message for part in messages[cut:] for message in part]
     total = sum(sizes[cut:]) + question_size
@@ -247,19 +245,8 @@ def _rounds(thread: Thread) -> list[list[Turn]]:
     return rounds
 
 
-def _newest_versions(thread: Thread, question: Question) -> dict[str, str]:
-    """The newest content (SHA-256) of each path."""
-    newest = {file.path: file.sha256 for turn in thread.turns for file in turn.files}
-    newest.update((file.path, file.sha256) for file in question.files)
-    return newest
-
-
-def _round_messages(
-    turns: Sequence[Turn], model: str | None, newest: dict[str, str], sent: set[tuple[str, str]]
-) -> list[Message]:
-    messages = [
-        _user_message(turn.text, turn.files, turn.images, newest, sent) for turn in turns if turn.role == "user"
-    ]
+def _round_messages(turns: Sequence[Turn], model: str | None, sent: SentFiles) -> list[Message]:
+    messages = [_user_message(turn, sent) for turn in turns if turn.role == "user"]
     answers = [turn for turn in turns if turn.role == "assistant"]
     own = [turn for turn in answers if turn.model == model]
     if own:
@@ -274,25 +261,9 @@ def _round_messages(
     return messages
 
 
-def _user_message(
-    text: str,
-    files: Sequence[File],
-    images: Sequence[Image],
-    newest: dict[str, str],
-    sent: set[tuple[str, str]],
-) -> Message:
-    parts = [part for file in files for part in _file_part(file, newest, sent)]
-    return Message(role="user", text="\n\n".join([*parts, text]), images=tuple(images))
-
-
-def _file_part(file: File, newest: dict[str, str], sent: set[tuple[str, str]]) -> Iterator[str]:
-    if newest.get(file.path) != file.sha256:
-        yield f'<file path="{file.path}">(changed since; the newest content is sent further on)</file>'
-    elif (file.path, file.sha256) in sent:
-        yield f'<file path="{file.path}">(unchanged, sent above)</file>'
-    else:
-        sent.add((file.path, file.sha256))
-        yield f'<file path="{file.path}">\n{file.text}\n</file>'
+def _user_message(asked: Question | Turn, sent: SentFiles) -> Message:
+    parts = [sent.part(file) for file in asked.files]
+    return Message(role="user", text="\n\n".join([*parts, asked.text]), images=tuple(asked.images))
 
 
 def _size(message: Message) -> int:

@@ -147,7 +147,7 @@ class ServerSettings(Settings):
         default=(), description="Folders whose files may be read; empty: the working directory."
     )
     allow_secret_files: Flag = Field(
-        default=False, description="Whether `.env`, key files and the like may be sent to models."
+        default=False, description="Whether secrets in files, `.env` and key files may be sent to models."
     )
     image_hosts: Names = Field(
         default=(), description="Hosts from which images may be fetched by address (`*.example.com`, `*`); empty: none."

@@ -26,9 +26,12 @@ from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.gateway import Gateway
 from zen_mcp.storage.usage import By, UsageReport, UsageReports
 from zen_mcp.tools.estimate import Estimate
-from zen_mcp.tools.files import read_files, read_images
+from zen_mcp.tools.file_names import InlineFile
+from zen_mcp.tools.files import read_files
 from zen_mcp.tools.git import Changes, read_changes
+from zen_mcp.tools.images import read_images
 from zen_mcp.tools.prompts import load_prompts
+from zen_mcp.tools.room import UNKNOWN_WINDOW_TOKENS, reserved_tokens, room_for_files, surplus_tokens
 from zen_mcp.tools.watch import AnswerWatch
 from zen_mcp.types import (
     CacheUse,
@@ -58,9 +61,6 @@ __all__ = [
     "answer_of",
 ]
 
-UNKNOWN_WINDOW_TOKENS = 128_000
-"""The context window assumed where neither models.yaml nor LiteLLM's map states one."""
-LARGEST_RESERVED_ANSWER_TOKENS = 8_192
 CUT_MARK = "\n\n[cut off here]"
 """Ends the stored text of an answer of which only a part came."""
 
@@ -74,17 +74,11 @@ class ToolSettings:
     max_file_bytes: int = 1_048_576
     allow_secret_files: bool = False
     roots: tuple[Path, ...] = ()
+    """The folders that callers may read; none: the server's disk is closed, and files are sent as texts."""
     panel_timeout_seconds: float | None = None
     image_hosts: tuple[str, ...] = ()
     usage_viewers: tuple[str, ...] = ("local",)
     agents: Mapping[str, AgentSettings] = field(default_factory=dict[str, AgentSettings])
-    disk_closed: bool = False
-    """Whether callers may read nothing of the server's disk, as over HTTP unless roots are configured."""
-
-    @property
-    def readable_roots(self) -> tuple[Path, ...]:
-        """The folders that callers may read; none when the disk is closed."""
-        return () if self.disk_closed else self.roots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +192,28 @@ class ToolContext:
         """
         return await self.services.conversations.open(continuation_id, user_id=self.user_id)
 
-    async def question(self, prompt: str, *, files: Sequence[str] = (), images: Sequence[str] = ()) -> Question:
-        """A prompt with its files and images read.
+    async def question(
+        self,
+        prompt: str,
+        *,
+        files: Sequence[str | InlineFile] = (),
+        images: Sequence[str] = (),
+        models: Sequence[Model] = (),
+        numbered: bool = False,
+    ) -> Question:
+        """A prompt with its files and images read; its `notes` say what of the files was left out or changed.
+
+        Args:
+            prompt: what is asked.
+            files: paths, folders, patterns, lines of files, texts; docs/files.md says what each means.
+            images: paths, `data:` URLs, addresses.
+            models: who will be asked: the files that fit the widest window of theirs are sent. None: all files.
+            numbered: whether each line has its number before it (`12|code`).
 
         Raises:
             InvalidArguments: an empty prompt, or one past the server's limit.
             FileRefused: names every file that cannot be sent, and why.
+            PromptTooLong: there is no room for any of the files.
         """
         if not prompt.strip():
             raise InvalidArguments("'prompt' is empty.", "Say what the model should answer.")
@@ -213,14 +223,28 @@ class ToolContext:
                 f"'prompt' has {len(prompt):,} characters; at most {limit:,} are taken.",
                 "Shorten it, or name files in 'files' instead of pasting them.",
             )
-        contents = await read_files(
+        pictures = await read_images(images, roots=self.settings.roots, hosts=self.settings.image_hosts)
+        read = await read_files(
             files,
-            roots=self.settings.readable_roots,
+            roots=self.settings.roots,
             max_file_bytes=self.settings.max_file_bytes,
             allow_secret_files=self.settings.allow_secret_files,
+            numbered=numbered,
+            room=room_for_files(
+                models,
+                self.services.gateway,
+                prompts=self.prompts,
+                taken_tokens=estimate_tokens(prompt, images=len(pictures)),
+            ),
         )
-        pictures = await read_images(images, roots=self.settings.readable_roots, hosts=self.settings.image_hosts)
-        return Question(text=prompt, tool=self.request.tool, files=contents, images=pictures)
+        return Question(
+            text=prompt,
+            tool=self.request.tool,
+            files=read.files,
+            images=pictures,
+            notes=read.notes,
+            surplus_tokens=read.surplus_tokens,
+        )
 
     async def changes(self, what: str = "all", *, folder: str | None = None) -> Changes:
         """What changed in the repository of a folder, the workspace unless another is given; `read_changes` says more.
@@ -232,7 +256,7 @@ class ToolContext:
         return await read_changes(
             Path(folder or "."),
             what=what,
-            roots=self.settings.readable_roots,
+            roots=self.settings.roots,
             max_file_bytes=self.settings.max_file_bytes,
             allow_secret_files=self.settings.allow_secret_files,
         )
@@ -306,13 +330,13 @@ class ToolContext:
     ) -> tuple[History, int]:
         """What goes before the answer, trimmed to the window, and about how many tokens that is."""
         before = estimate_tokens(system)
+        surplus = surplus_tokens(thread, question)
         own = model.context_window or UNKNOWN_WINDOW_TOKENS
         widest = self.services.gateway.window(model, fallbacks=fallbacks) or own
         tokens = 0
         for window in dict.fromkeys((own, widest)):
-            most = model.max_output or LARGEST_RESERVED_ANSWER_TOKENS
-            reserved = min(most, LARGEST_RESERVED_ANSWER_TOKENS, window // 4)
-            past = history(thread, question, model=model.name, budget_tokens=window - reserved - before)
+            room = window - reserved_tokens(model, window) - before
+            past = history(thread, question, model=model.name, budget_tokens=room, surplus_tokens=surplus)
             if not past.over_budget:
                 return past, past.tokens + before
             tokens = past.tokens

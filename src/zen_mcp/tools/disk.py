@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from zen_mcp.errors import FileRefused
 from zen_mcp.tools.secrets import is_secret
 
 _ATTEMPTS = 3
+_SETTLED_NANOSECONDS = 3_000_000_000
+_NAMED = 10
 _BINARY_CHECKED_BYTES = 8_192
+
+
+Name = TypeVar("Name")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +56,24 @@ class Disk:
             raise FileRefused(f"'{shown(name)}' is not a folder.", "Give the folder that it lies in.")
         return path
 
-    def allowed(self, name: str) -> Path:
+    def allowed(self, place: str, *, called: str | None = None) -> Path:
         """The real path of a file or folder that may be read; a relative one is looked for in each root.
+
+        Args:
+            place: its path.
+            called: its name in messages; None: its path.
 
         Raises:
             FileRefused: missing, outside, or a file of secrets.
         """
-        path = self._real(self.absolute(name), name)
+        name = called or place
+        path = self._real(self.absolute(place), name)
         if not self.covers(path):
             raise FileRefused(
                 f"'{shown(name)}' is outside the allowed folders ({self._named_roots()}).",
                 "Add its folder to roots in server.yaml.",
             )
-        if not self.allow_secret_files and any(is_secret(candidate) for candidate in (path, Path(name))):
+        if not self.allow_secret_files and any(is_secret(candidate) for candidate in (path, Path(place))):
             raise FileRefused(
                 f"'{shown(name)}' looks like a file of secrets.",
                 "Leave it out, or set allow_secret_files in server.yaml.",
@@ -85,13 +98,18 @@ class Disk:
         candidates = [root / path for root in self.roots]
         return next((candidate for candidate in candidates if _exists(candidate)), candidates[0])
 
-    def read(self, name: str) -> bytes:
+    def read(self, place: str, *, called: str | None = None) -> bytes:
         """The content of a file, as it was at one moment.
+
+        Args:
+            place: its path.
+            called: its name in messages; None: its path.
 
         Raises:
             FileRefused: missing, outside, secret, no regular file, too large, or it never stands still.
         """
-        path = self.allowed(name)
+        name = called or place
+        path = self.allowed(place, called=called)
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
             descriptor = os.open(path, flags)
@@ -108,13 +126,19 @@ class Disk:
         for _ in range(_ATTEMPTS):
             before = os.fstat(descriptor)
             self._check(before, name)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            with os.fdopen(descriptor, "rb", closefd=False) as file:
-                raw = file.read(self.max_bytes + 1)
+            raw = self._read(descriptor)
             after = os.fstat(descriptor)
-            if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns) and len(raw) == after.st_size:
+            same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+            # Clocks of file systems are coarse: what was written just now may be written on within the same tick.
+            settled = time.time_ns() - after.st_mtime_ns > _SETTLED_NANOSECONDS
+            if same and len(raw) == after.st_size and (settled or self._read(descriptor) == raw):
                 return raw
         raise FileRefused(f"'{shown(name)}' changed while it was read.", "Try again when it is no longer written to.")
+
+    def _read(self, descriptor: int) -> bytes:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(self.max_bytes + 1)
 
     def _check(self, status: os.stat_result, name: str) -> None:
         if stat.S_ISDIR(status.st_mode):
@@ -156,6 +180,30 @@ def decoded(name: str, raw: bytes) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise FileRefused(f"'{shown(name)}' is not UTF-8 text.", "Convert it, or leave it out.") from None
+
+
+def all_or_none(
+    names: Sequence[Name], read: Callable[[Name], Read], *, refused: Sequence[FileRefused] = ()
+) -> list[Read]:
+    """Read each.
+
+    Raises:
+        FileRefused: names all that cannot be read, those that were refused before included.
+    """
+    done: list[Read] = []
+    errors = list(refused)
+    for name in names:
+        try:
+            done.append(read(name))
+        except FileRefused as exc:
+            errors.append(exc)
+    told = list({str(exc): exc for exc in errors}.values())
+    if len(told) == 1:
+        raise told[0]
+    if told:
+        more = f" And {len(told) - _NAMED} more." if len(told) > _NAMED else ""
+        raise FileRefused(" ".join(str(exc) for exc in told[:_NAMED]) + more)
+    return done
 
 
 def shown(name: str) -> str:

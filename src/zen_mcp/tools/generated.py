@@ -6,7 +6,7 @@ import fnmatch
 from pathlib import PurePath
 
 SKIPPED_FOLDERS = frozenset({
-    ".git", ".hg", ".svn", ".jj", "node_modules", "bower_components", "vendor", "third_party", "dist", "build", "out",
+    ".hg", ".svn", ".jj", "node_modules", "bower_components", "vendor", "third_party", "dist", "build", "out",
     "target", "__pycache__", ".venv", "venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache",
     ".hypothesis", ".gradle", ".next", ".nuxt", ".svelte-kit", ".terraform", ".idea", "coverage", "htmlcov",
     "site-packages", "DerivedData", "Pods", ".eggs",

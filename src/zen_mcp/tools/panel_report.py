@@ -46,6 +46,7 @@ class PanelResult(ToolResult):
     total_cost_dollars: float | None = None
     seconds: SkipJsonSchema[float] = 0.0
     continuation_id: str = ""
+    notes: SkipJsonSchema[list[str]] = Field(default=[])
 
 
 def report(
@@ -55,6 +56,7 @@ def report(
     seconds: float,
     limit: int,
     quorum: int | None = None,
+    notes: Sequence[str] = (),
 ) -> ToolResponse:
     """Put the outcomes into text and data, each at most about `limit` characters, each complete.
 
@@ -64,6 +66,7 @@ def report(
         seconds: wall time of the whole round.
         limit: characters that the client shows whole.
         quorum: the quorum that was asked for.
+        notes: what else the caller should know: files that were left out.
     """
     texts = [outcome.response.text if outcome.response else "" for outcome in outcomes]
     # What is not stored cannot be paged: it is shown whole.
@@ -85,8 +88,9 @@ def report(
         total_cost_dollars=sum(costs) if len(costs) == len(responses) else None,
         seconds=round(seconds, 2),
         continuation_id=saved.continuation_id,
+        notes=list(notes),
     )
-    total = " · ".join([f"{seconds:.1f} s", dollars(result.total_cost_dollars), *stored_line(saved)])
+    total = " · ".join([f"{seconds:.1f} s", dollars(result.total_cost_dollars), *stored_line(saved), *notes])
     blocks = [f"{result.summary}\n[{total}]"]
     blocks += [_block(outcome, answer) for outcome, answer in zip(outcomes, answers, strict=True)]
     return ToolResponse(text="\n\n".join(blocks), structured=result.to_json(), links=tuple(links))

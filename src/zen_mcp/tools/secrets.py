@@ -16,7 +16,25 @@ SECRET_NAMES = (
     ".git-credentials", "credentials", "credentials.*", "*.tfstate", "secrets.*", "service-account*.json",
 )  # fmt: skip
 SECRET_FOLDERS = (".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", "gcloud")
-_HARMLESS_NAMES = (".env.example", ".env.sample", ".env.template", "*.pub", "secrets.py", "secrets.md")
+_HARMLESS_NAMES = (".env.example", ".env.sample", ".env.template", "*.pub")
+_SOURCE_SUFFIXES = (
+    ".py",
+    ".pyi",
+    ".js",
+    ".ts",
+    ".tsx",
+    ".go",
+    ".rs",
+    ".rb",
+    ".java",
+    ".kt",
+    ".cs",
+    ".php",
+    ".swift",
+    ".md",
+)
+REDACTED = "[redacted"
+"""How every mark begins that stands in the place of a secret."""
 
 _BEGIN = r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
 _END = r"-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
@@ -72,9 +90,10 @@ def is_secret(path: PurePath) -> bool:
     name = path.name.lower()
     if any(fnmatch.fnmatch(name, pattern) for pattern in _HARMLESS_NAMES):
         return False
+    is_source = name.endswith(_SOURCE_SUFFIXES)
     if any(folder in SECRET_FOLDERS for folder in path.parts[:-1]):
         return True
-    return any(fnmatch.fnmatch(name, pattern) for pattern in SECRET_NAMES)
+    return not is_source and any(fnmatch.fnmatch(name, pattern) for pattern in SECRET_NAMES)
 
 
 def redact(text: str) -> Redacted:

@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import Model, Question, Thread, Wishes, answer_of
 from zen_mcp.tools.estimate import estimated
+from zen_mcp.tools.file_names import FileEntry
 from zen_mcp.tools.format import rest_link, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import CacheUse, JSONObject, ModelResponse, ThinkingEffort, ToolResponse
@@ -19,8 +20,8 @@ class ChatParams(ToolParams):
 
     prompt: str = Field(description="Question with all context; the model sees nothing else")
     model: str = Field(default="auto", description="Name or alias (see listmodels)")
-    files: list[str] = Field(default=[], description="Absolute paths, sent whole")
-    images: list[str] = Field(default=[], description="Absolute paths or data URLs")
+    files: list[FileEntry] = Field(default=[], description="Paths, globs, path:10-80")
+    images: list[str] = Field(default=[], description="Paths or data URLs")
     temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
     thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
     continuation_id: str | None = Field(default=None, description="Thread to continue")
@@ -55,14 +56,14 @@ async def chat(params: ChatParams, context: ToolContext) -> ToolResponse:
     """Ask one model and store the turn."""
     model = context.catalog.require(params.model)
     thread = await context.open_thread(params.continuation_id)
-    question = await context.question(params.prompt, files=params.files, images=params.images)
+    question = await context.question(params.prompt, files=params.files, images=params.images, models=[model])
     if params.dry_run:
         return estimated([context.estimate(thread, question, model=model, system=context.prompts["system"])])
     await context.progress(0, 1, f"asking {model.name}")
     response = await _answer(params, context, thread, question, model)
     saved = await context.save(thread, question, [answer_of(response)])
     shown = head(response.text, context.max_characters if saved.turns else len(response.text))
-    notes = [*response.notes, *rest_note(saved, -1, shown, len(response.text))]
+    notes = [*question.notes, *response.notes, *rest_note(saved, -1, shown, len(response.text))]
     result = ChatResult(
         text=shown.text,
         continuation_id=saved.continuation_id,

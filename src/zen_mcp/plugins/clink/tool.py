@@ -67,7 +67,7 @@ async def clink(params: ClinkParams, context: ToolContext) -> ToolResponse:
         fix = f"Leave 'write' out, or set agents.{name}.allow_write in server.yaml."
         raise NotAllowed(f"The agent '{name}' may not change files here.", fix)
     program = program_of(name, agent)
-    folder = working_folder(params.folder, context.settings.readable_roots)
+    folder = working_folder(params.folder, context.settings.roots)
     role = await role_text(params.role, agent, context)
     thread = await context.open_thread(params.continuation_id)
     question = await context.question(params.prompt, files=params.files)

@@ -11,6 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Wishes, answer_of
 from zen_mcp.tools.estimate import estimated
+from zen_mcp.tools.file_names import FileEntry
 from zen_mcp.tools.panel import LARGEST_PANEL, Member, Stance, ask_panel, check_answered, check_panel, panel_seconds
 from zen_mcp.tools.panel_report import PanelResult, report
 from zen_mcp.types import CacheUse, ModelResponse, ThinkingEffort, ToolResponse
@@ -32,8 +33,8 @@ class ConsensusParams(ToolParams):
 
     prompt: str = Field(description="Question with all context, neutrally put")
     models: list[str | MemberParams] = Field(default=[], description="2-16; default: the configured panel")
-    files: list[str] = Field(default=[], description="Absolute paths")
-    images: list[str] = Field(default=[], description="Absolute paths or data URLs")
+    files: list[FileEntry] = Field(default=[], description="Paths")
+    images: list[str] = Field(default=[], description="Paths")
     temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
     thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
     quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
@@ -55,7 +56,8 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
     started = time.perf_counter()
     members = _members(params, context)
     thread = await context.open_thread(params.continuation_id)
-    question = await context.question(params.prompt, files=params.files, images=params.images)
+    models = [member.model for member in members]
+    question = await context.question(params.prompt, files=params.files, images=params.images, models=models)
     if params.dry_run:
         return estimated(
             [
@@ -88,6 +90,7 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
         quorum=params.quorum,
         seconds=time.perf_counter() - started,
         limit=context.max_characters,
+        notes=question.notes,
     )
 
 
