@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from zen_mcp.archive import Archive
 from zen_mcp.config.load import load_config
 from zen_mcp.conversations import Answer, Conversations, Question
 from zen_mcp.errors import UnknownThread
+from zen_mcp.storage.base import Database
 from zen_mcp.storage.spending import Spending
-from zen_mcp.storage.sqlite import SQLiteDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -176,12 +176,10 @@ async def test_a_list_as_long_as_the_client_shows_says_how_many_more_there_are(c
 
 
 @pytest.fixture
-async def conversations(tmp_path: Path) -> AsyncGenerator[tuple[Conversations, list[float]]]:
-    """Threads in a real database, and the clock's hands."""
+def conversations(database: Database) -> tuple[Conversations, list[float]]:
+    """Threads in a real database of either kind, and the clock's hands."""
     now = [1_000_000_000.0]
-    database = SQLiteDatabase(tmp_path / "zen.db")
-    yield Conversations(database, retention_days=30, clock=lambda: now[0]), now
-    await database.aclose()
+    return Conversations(database, retention_days=30, clock=lambda: now[0]), now
 
 
 async def ask(conversations: Conversations, user: str, text: str) -> str:
@@ -234,8 +232,7 @@ async def test_a_pinned_thread_outlives_the_others(conversations: tuple[Conversa
 
 
 @pytest.mark.parametrize("days", [0, None])
-async def test_threads_may_be_kept_for_ever(tmp_path: Path, days: float | None) -> None:
-    database = SQLiteDatabase(tmp_path / "zen.db")
+async def test_threads_may_be_kept_for_ever(database: Database, days: float | None) -> None:
     now = [1_000_000_000.0]
     kept = Conversations(database, retention_days=days, clock=lambda: now[0])
     thread = await ask(kept, "ann", "old")
@@ -244,7 +241,30 @@ async def test_threads_may_be_kept_for_ever(tmp_path: Path, days: float | None) 
     assert (await kept.open(thread, user_id="ann")).id == thread
     with pytest.raises(UnknownThread, match=r"There is no thread 'x'\. Leave"):
         await kept.open("x", user_id="ann")
-    await database.aclose()
+
+
+async def test_either_database_finds_the_same_words(conversations: tuple[Conversations, list[float]]) -> None:
+    kept, now = conversations
+    asked: dict[str, str] = {}
+    for text in ("Flux CAPACITOR, 100%_sure!", "Прочитай про Ёжика в тумане", "Äpfel und Birnen"):
+        now[0] += 1
+        asked[text] = await ask(kept, "ann", text)
+    flux, fog, fruit = asked.values()
+    ann = Archive(kept, user_id="ann")
+    for words, threads_found in [
+        ("capacitor FLUX", [flux]),
+        ("100%_SURE!", [flux]),
+        ("100__sure", []),
+        ("ЁЖИКА тумане", [fog]),
+        ("äpfel", [fruit]),
+        ("birnen", [fruit]),
+        ("ANSWER", [fruit, fog, flux]),
+        ("answer capacitor birnen", []),
+    ]:
+        assert [found.id for found in await ann.search(words)] == threads_found, words
+    await ann.rename(flux, "Delorean")
+    (found,) = await ann.search("delorean")
+    assert (found.title, found.hits) == ("Delorean", ()), "found by its title alone"
 
 
 async def test_a_branch_costs_nothing(conversations: tuple[Conversations, list[float]]) -> None:

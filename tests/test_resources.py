@@ -54,7 +54,7 @@ async def test_a_client_lists_resources_templates_and_prompts(folder: ServerFold
         templates = (await client.list_resource_templates()).resource_templates
         prompts = (await client.list_prompts()).prompts
         tools = (await client.list_tools()).tools
-    assert {"zen://models", "zen://threads"} <= {resource.uri for resource in resources}
+    assert [resource.uri for resource in resources] == ["zen://models", "zen://threads", "zen://usage"]
     assert [template.uri_template for template in templates] == [
         "zen://threads/{id}{?offset}",
         "zen://threads/{id}/turns/{n}{?offset}",
@@ -81,9 +81,11 @@ async def test_models_and_threads_are_read_as_resources(folder: ServerFolder, mo
         thread = await say(client, f"What is read in {mode}?")
         models = await client.read_resource("zen://models")
         threads = await client.read_resource("zen://threads")
+        usage = await client.read_resource("zen://usage")
         whole = await client.read_resource(f"zen://threads/{thread}")
         answer = await client.read_resource(f"zen://threads/{thread}/turns/2")
     assert "fine (fein) custom" in shown(models)
+    assert "total since 7d: " in shown(usage)
     assert f"{thread} · 2 turns" in shown(threads).splitlines()[0]
     assert shown(whole).startswith(f"# What is read in {mode}?\n\n{thread} · ")
     assert f"Heard: What is read in {mode}?" in shown(whole)

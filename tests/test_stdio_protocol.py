@@ -12,10 +12,12 @@ import pytest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from tests.support.server import PRELUDES, RawServer, ServerFolder, connect, modern, request, start_arguments
 
+from zen_mcp.tools.discovery import discover
+
 pytestmark = pytest.mark.anyio
 
 LISTS = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"]
-TOOLS = ["chat", "consensus", "listmodels", "threads", "version"]
+TOOLS = [tool.name for tool in discover()]
 
 
 @pytest.fixture(scope="session")
