@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from zen_mcp.catalog import Catalog, Model
 from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
 from zen_mcp.conversations import (
     Answer,
-    Conversations,
     History,
     Question,
     Thread,
@@ -23,8 +22,7 @@ from zen_mcp.conversations import (
     history,
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
-from zen_mcp.gateway import Gateway
-from zen_mcp.storage.usage import By, UsageReport, UsageReports
+from zen_mcp.storage.usage import By, UsageReport
 from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.file_names import InlineFile
 from zen_mcp.tools.files import read_files
@@ -32,6 +30,7 @@ from zen_mcp.tools.git import Changes, read_changes
 from zen_mcp.tools.images import read_images
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.room import UNKNOWN_WINDOW_TOKENS, reserved_tokens, room_for_files, surplus_tokens
+from zen_mcp.tools.services import ToolServices, ToolSettings
 from zen_mcp.tools.watch import AnswerWatch
 from zen_mcp.types import (
     CacheUse,
@@ -63,33 +62,6 @@ __all__ = [
 
 CUT_MARK = "\n\n[cut off here]"
 """Ends the stored text of an answer of which only a part came."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolSettings:
-    """The settings that tools obey; server.yaml documents each."""
-
-    max_result_characters: int = 7_500
-    max_prompt_characters: int = 2_000_000
-    max_file_bytes: int = 1_048_576
-    allow_secret_files: bool = False
-    roots: tuple[Path, ...] = ()
-    """The folders that callers may read; none: the server's disk is closed, and files are sent as texts."""
-    panel_timeout_seconds: float | None = None
-    image_hosts: tuple[str, ...] = ()
-    usage_viewers: tuple[str, ...] = ("local",)
-    agents: Mapping[str, AgentSettings] = field(default_factory=dict[str, AgentSettings])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolServices:
-    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the settings."""
-
-    catalog: Catalog
-    gateway: Gateway
-    conversations: Conversations
-    usage: UsageReports
-    settings: ToolSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

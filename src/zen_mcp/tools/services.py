@@ -1,0 +1,40 @@
+"""What all calls of tools share, and the settings that they obey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zen_mcp.catalog import Catalog
+from zen_mcp.config.agent_schema import AgentSettings
+from zen_mcp.conversations import Conversations
+from zen_mcp.gateway import Gateway
+from zen_mcp.storage.usage import UsageReports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSettings:
+    """The settings that tools obey; server.yaml documents each."""
+
+    max_result_characters: int = 7_500
+    max_prompt_characters: int = 2_000_000
+    max_file_bytes: int = 1_048_576
+    allow_secret_files: bool = False
+    roots: tuple[Path, ...] = ()
+    """The folders that callers may read; none: the server's disk is closed, and files are sent as texts."""
+    panel_timeout_seconds: float | None = None
+    image_hosts: tuple[str, ...] = ()
+    usage_viewers: tuple[str, ...] = ("local",)
+    agents: Mapping[str, AgentSettings] = field(default_factory=dict[str, AgentSettings])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolServices:
+    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the settings."""
+
+    catalog: Catalog
+    gateway: Gateway
+    conversations: Conversations
+    usage: UsageReports
+    settings: ToolSettings
