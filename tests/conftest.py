@@ -16,6 +16,7 @@ from zen_mcp.storage.base import Database
 from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.sqlite import SQLiteDatabase
 
+DOORS = ("stdio", "http")
 KEY = "sk-test-0123456789abcdef"
 
 
@@ -25,8 +26,22 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that takes `client` once for each door, with an upstream and a folder of its own."""
+    if "door" in metafunc.fixturenames:
+        doors = DOORS if "client" in metafunc.fixturenames else DOORS[:1]
+        names = DOORS if len(doors) > 1 else [pytest.HIDDEN_PARAM]
+        metafunc.parametrize("door", doors, ids=names, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def upstream() -> Generator[Upstream]:
+def door(request: pytest.FixtureRequest) -> str:
+    """How the client comes in."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def upstream(door: str) -> Generator[Upstream]:
     """A loopback vendor for the tests of a file."""
     with Upstream() as running:
         yield running
@@ -55,9 +70,9 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-async def client(folder: ServerFolder) -> AsyncGenerator[Client]:
+async def client(folder: ServerFolder, door: str) -> AsyncGenerator[Client]:
     """One session with a server of that folder, for all tests of the file."""
-    async with connect(folder) as session:
+    async with connect(folder, door=door) as session:
         yield session
 
 

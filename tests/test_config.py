@@ -14,6 +14,7 @@ import pytest
 
 from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
 from zen_mcp.config.folders import cache_path, config_files, state_path, user_config_path
+from zen_mcp.config.http_schema import AuthSettings, GrantSettings, HttpSettings, JwtSettings
 from zen_mcp.config.limit_schema import Limit, LimitsFile, RateLimits
 from zen_mcp.config.load import load_config
 from zen_mcp.config.model_schema import (
@@ -389,6 +390,10 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     LocalSettings,
     AgentSettings,
     AgentOutput,
+    HttpSettings,
+    AuthSettings,
+    JwtSettings,
+    GrantSettings,
     ProvidersFile,
     Routing,
     Group,

@@ -140,7 +140,7 @@ async def test_each_member_that_answers_is_reported(client: Client) -> None:
     await client.call_tool("consensus", arguments, progress_callback=note)
     assert reports[0][2] == "asking red, locked"
     assert [total for _, total, _ in reports] == [2.0] * len(reports)
-    assert any("red answered after 0.2 s" in (message or "") for _, _, message in reports)
+    assert any("red answered after " in (message or "") for _, _, message in reports)
     assert any("locked failed (VendorAuthFailed)" in (message or "") for _, _, message in reports)
     assert reports[-1][0] == 2.0
 

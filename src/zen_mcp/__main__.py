@@ -6,6 +6,10 @@ def main() -> int:
     import sys  # noqa: PLC0415 - see the module's docstring
 
     if sys.argv[1:2] == ["serve"] and not {"-h", "--help"}.intersection(sys.argv):
+        if any(word == "--http" or word.startswith("--http=") for word in sys.argv):
+            from zen_mcp.server.http import serve as serve_http  # noqa: PLC0415 - there is no prelude over HTTP
+
+            return serve_http(sys.argv[2:])
         from zen_mcp.server.prelude import serve  # noqa: PLC0415 - stdlib only
 
         return serve(sys.argv[2:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,8 @@ class Ground:
     export: MetricsExport | None
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
+    disk_closed: bool = False
+    """Whether no file of this machine may be read where server.yaml names no roots: callers are elsewhere."""
 
     async def work(self) -> None:
         """What goes on beside the calls, until cancelled: the ledger is written, the metrics are exported."""
@@ -120,6 +122,14 @@ MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Something a server needs. `run` raises a ZenError where it is at fault."""
+
+    name: str
+    run: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class App:
     """Every part of a running server, wired."""
 
@@ -136,6 +146,21 @@ class App:
         self.ground.provider.warm_up()
         if self.ground.metrics is not None:
             self.ground.metrics.load()
+
+    def checks(self) -> tuple[Check, ...]:
+        """What must be in order for calls to be answered; `/readyz` and `zen doctor` run them."""
+        redis = (Check(name="redis", run=self.ground.redis.ping),) if self.ground.redis is not None else ()
+        return (
+            Check(name="database", run=self._check_database),
+            *redis,
+            Check(name="provider", run=self._check_provider),
+        )
+
+    async def _check_database(self) -> None:
+        await self.ground.database.run(lambda transaction: transaction.rows("SELECT 1 AS one"))
+
+    async def _check_provider(self) -> None:
+        self.catalog.require(self.catalog.default_model().name)
 
     async def tidy(self) -> None:
         """Remove threads that nobody used for longer than they are kept."""
@@ -192,7 +217,7 @@ def build(
             max_prompt_characters=settings.max_prompt_characters,
             max_file_bytes=settings.max_file_bytes,
             allow_secret_files=settings.allow_secret_files,
-            roots=tuple(settings.roots) or (working_directory or Path.cwd(),),
+            roots=tuple(settings.roots) or (() if ground.disk_closed else (working_directory or Path.cwd(),)),
             panel_timeout_seconds=settings.panel_timeout_seconds,
             image_hosts=settings.image_hosts,
             usage_viewers=settings.ledger.viewers,
@@ -257,6 +282,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         metrics=metrics,
         export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
         secrets=secrets,
+        disk_closed=door == "http",
     )
 
 

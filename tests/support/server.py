@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import anyio
+import httpx2
 from anyio.abc import Process
 from mcp import StdioServerParameters
 from mcp.client import Client
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 MODERN = "2026-07-28"
 PRELUDES = ("prelude", "plain")
@@ -105,11 +108,22 @@ def openai_model(url: str, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def connect(
-    folder: ServerFolder, *, mode: str = "auto", arguments: Sequence[str] = (), name: str = "test"
+    folder: ServerFolder,
+    *,
+    mode: str = "auto",
+    arguments: Sequence[str] = (),
+    name: str = "test",
+    door: str = "stdio",
 ) -> AsyncGenerator[Client]:
     """An MCP client's session with a server of this folder; `mode`: auto, legacy or a protocol revision."""
     from mcp_types import Implementation  # noqa: PLC0415 - only here
 
+    if door == "http":
+        # Over HTTP no folder is open but those that the settings name.
+        opened = replace(folder, settings={"roots": [str(folder.work)], **folder.settings})
+        async with serve_http(opened, arguments=arguments) as served, served.connect(mode=mode, name=name) as client:
+            yield client
+        return
     folder.write()
     program, *rest = folder.command("serve", *arguments)
     parameters = StdioServerParameters(command=program, args=rest, env=folder.environ(), cwd=str(folder.work))
@@ -118,6 +132,115 @@ async def connect(
             stdio_client(parameters, errlog=log), mode=mode, client_info=Implementation(name=name, version="1")
         ) as client:
             yield client
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A `zen serve --http` process. `url` ends in /mcp; `log` is what it writes to stderr."""
+
+    url: str
+    process: Process
+    log: Path
+
+    @property
+    def base(self) -> str:
+        """The address without the path."""
+        return self.url.removesuffix("/mcp")
+
+    @asynccontextmanager
+    async def connect(
+        self, *, mode: str = "auto", name: str = "test", headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[Client]:
+        """An MCP client's session with it."""
+        from mcp_types import Implementation  # noqa: PLC0415 - only here
+
+        async with (
+            httpx2.AsyncClient(headers={"User-Agent": f"{name}/1", **(headers or {})}, timeout=120) as http,
+            Client(
+                streamable_http_client(self.url, http_client=http),
+                mode=mode,
+                client_info=Implementation(name=name, version="1"),
+            ) as client,
+        ):
+            yield client
+
+    @asynccontextmanager
+    async def http(self, **options: Any) -> AsyncGenerator[httpx2.AsyncClient]:
+        """A bare HTTP client with the server's address as its base."""
+        async with httpx2.AsyncClient(base_url=self.base, timeout=60, **options) as client:
+            yield client
+
+
+def rpc(
+    method: str, params: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The arguments of an HTTP client's POST of one request of the newest revision."""
+    named = (params or {}).get("name")
+    return {
+        "json": request(1, method, modern(params)),
+        "headers": {
+            "Accept": "application/json, text/event-stream",
+            "MCP-Protocol-Version": MODERN,
+            "Mcp-Method": method,
+            **({"Mcp-Name": named} if named else {}),
+            **(headers or {}),
+        },
+    }
+
+
+@asynccontextmanager
+async def serve_http(
+    folder: ServerFolder, *, arguments: Sequence[str] = (), address: str = "127.0.0.1:0"
+) -> AsyncGenerator[Served]:
+    """A server of this folder over HTTP, ready to answer; killed at the end where it still runs."""
+    folder.write()
+    command = folder.command("serve", "--http", address, *(word for word in arguments if word != "--no-prelude"))
+    path = folder.path / "stderr.log"
+    with path.open("a", encoding="utf-8") as log:
+        begin = log.tell()
+        process = await anyio.open_process(command, env=folder.environ(), cwd=folder.work, stderr=log, stdout=None)
+        try:
+            url = await _announced(process, path, begin)
+            yield Served(url=url, process=process, log=path)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await _end(process)
+
+
+async def until(is_true: Callable[[], Awaitable[bool]], *, seconds: float = 60) -> None:
+    """Look again and again, at what another process does, until it is so."""
+    with anyio.fail_after(seconds):
+        while not await is_true():  # noqa: ASYNC110 - another process does it
+            await anyio.sleep(0.05)
+
+
+async def _announced(process: Process, log: Path, begin: int) -> str:
+    """The address that the server says it serves at, once it answers."""
+
+    async def is_said() -> bool:
+        said = _since(log, begin)
+        assert process.returncode is None, said
+        return "zen serve: " in said
+
+    await until(is_said, seconds=ANSWER_SECONDS)
+    found = re.search(r"zen serve: ((?:http|unix)\S+)", _since(log, begin))
+    assert found is not None, _since(log, begin)
+    return found[1]
+
+
+def _since(log: Path, begin: int) -> str:
+    return log.read_text(encoding="utf-8")[begin:]
+
+
+async def _end(process: Process) -> None:
+    """SIGTERM, then SIGKILL."""
+    if process.returncode is None:
+        process.terminate()
+        with anyio.move_on_after(15):
+            await process.wait()
+    if process.returncode is None:
+        process.kill()
+    await process.aclose()
 
 
 class RawServer:

@@ -9,6 +9,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `zen serve` takes."""
     parser.add_argument("--config", metavar="DIR", help="a settings folder above all others")
     parser.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        nargs="?",
+        help="serve over HTTP, at an address or unix:/path.sock; without one, as server.yaml says",
+    )
+    parser.add_argument(
         "--no-prelude", action="store_true", help="start the plain way, without answering from the snapshot"
     )
 

@@ -49,6 +49,8 @@ _NOT_FROM_PROJECT = (
     ("middleware", "tools"),
     ("middleware", "models"),
     ("agents",),
+    ("http",),
+    ("auth",),
     ("log", "file"),
 )
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""

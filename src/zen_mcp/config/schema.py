@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.config.environment import Environment
+from zen_mcp.config.http_schema import AuthSettings, HttpSettings
 from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.model_schema import ModelSettings, ModelsFile
 from zen_mcp.config.problems import KeyPath, Place
@@ -189,6 +190,8 @@ class ServerSettings(Settings):
     agents: Entries[AgentSettings] = Field(
         default={}, validate_default=True, description="Other agents' command lines by name, for `clink`."
     )
+    http: HttpSettings = Field(default_factory=HttpSettings, description="`zen serve --http`.")
+    auth: AuthSettings = Field(default_factory=AuthSettings, description="Who may come in over HTTP.")
 
 
 FILES: Mapping[str, type[Settings]] = {

@@ -36,6 +36,8 @@ from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import Caller, JSONObject, ToolRequest, ToolResponse
 
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
+CALLER = "zen.caller"
+"""Where the HTTP door puts the Caller into a request's scope."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -62,6 +64,7 @@ class McpDoor:
         self.events = InMemorySubscriptionBus()
         resources = ResourceDoor(self._current, self._request)
         prompts = PromptDoor(self._current)
+        self._listening = ListenHandler(self.events)
         self.server: Server[Any] = Server(
             "zen",
             version=__version__,
@@ -77,7 +80,7 @@ class McpDoor:
             on_get_prompt=prompts.get,
             on_completion=CompletionDoor(self._current, self._request).complete,
             cache_hints=CACHE_HINTS,
-            on_subscriptions_listen=ListenHandler(self.events),
+            on_subscriptions_listen=self._listening,
         )
         # The SDK's own tracing step costs time on every message and is of no use without an exporter.
         self.server.middleware.clear()
@@ -104,8 +107,10 @@ class McpDoor:
         return self._registry
 
     def _caller(self, context: Context) -> Caller:
-        """Who asks."""
-        return Caller(session_id=self._session_id, client_name=client_name(context))
+        """Who asks: whom the HTTP door let in, else the local user."""
+        request: Any = context.request
+        caller: Caller | None = request.scope.get(CALLER) if request is not None else None
+        return replace(caller or Caller(session_id=self._session_id), client_name=client_name(context))
 
     def _request(self, context: Context, tool: str, arguments: Mapping[str, object]) -> ToolRequest:
         """A tool's request as whoever is on this connection would make it."""
@@ -118,6 +123,10 @@ class McpDoor:
             max_characters=result_characters(name),
             max_seconds=call_seconds(name),
         )
+
+    def end_subscriptions(self) -> None:
+        """End what clients listen to, so that nothing keeps a server that is stopping."""
+        self._listening.close()
 
     def _input_schema(self, name: str) -> JSONObject | None:
         try:
@@ -194,12 +203,16 @@ class Progress:
 
 
 def client_name(context: Context) -> str | None:
-    """What the client calls itself, from the handshake or from the request's envelope."""
+    """What the client calls itself, from the handshake or the request's envelope, else from its User-Agent."""
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
         info = cast("dict[str, Any]", context.meta or {}).get(_CLIENT_INFO)
         return cast("dict[str, Any]", info).get("name") if isinstance(info, dict) else None
     params = context.session.client_params
-    return params.client_info.name if params else None
+    if params is not None:
+        return params.client_info.name
+    request: Any = context.request
+    agent: str = request.headers.get("user-agent", "") if request is not None else ""
+    return agent.partition("/")[0].strip()[:80] or None
 
 
 def _listed(tool: ToolProtocol) -> types.Tool:

@@ -30,6 +30,7 @@ AFTER_A_RESTART = (
     "metrics",
     "prelude",
     "heartbeat_seconds",
+    "http",
 )
 """Settings of server.yaml that a running server does not take in."""
 

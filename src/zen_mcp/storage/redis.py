@@ -87,6 +87,18 @@ class Redis:
             self._tell("Redis is back")
         return result
 
+    async def ping(self) -> None:
+        """Ask whether the server is there.
+
+        Raises:
+            StorageError: it is away.
+        """
+
+        async def ask(client: Any) -> None:
+            await client.ping()
+
+        await self.do(ask)
+
     async def aclose(self) -> None:
         """Close the connections; a second at most."""
         with anyio.move_on_after(1, shield=True), suppress(Exception):

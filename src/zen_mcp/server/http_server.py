@@ -1,0 +1,285 @@
+"""The HTTP door: MCP's streamable HTTP without sessions, so that any replica answers any request."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+import anyio
+import uvicorn
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from zen_mcp.app import App, build
+from zen_mcp.config.http_schema import HttpSettings
+from zen_mcp.config.schema import Config
+from zen_mcp.errors import ZenError
+from zen_mcp.observability.logs import EventLog, configure_logs
+from zen_mcp.server.arguments import ServeArguments
+from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback
+from zen_mcp.server.http_guard import AnswerLimit, HostGuard, Replay, Traffic, read_body, refusal
+from zen_mcp.server.http_protocol import Crowd, protocol_for
+from zen_mcp.server.http_workers import INTERRUPTED
+from zen_mcp.server.mcp import CALLER, McpDoor
+from zen_mcp.server.reload import Reloader
+from zen_mcp.types import Caller
+
+_log = EventLog()
+
+_CHECK_SECONDS = 5.0
+_CLOSE_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 1
+"""How long connections may still send what is finished, after the calls have ended."""
+
+Identify = Callable[[Scope], Awaitable[Caller | Response]]
+"""Who sent a request, or the answer to somebody who may not."""
+
+
+def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, is_worker: bool) -> int:
+    """Serve on a socket until a signal comes; the exit code.
+
+    Raises:
+        ConfigError: the settings contradict themselves.
+    """
+    configure_logs(config.server.log)
+    _adopt_logs()
+    app = build(config, environ=os.environ, door="http")
+    server = HttpServer(app, arguments, listener, is_worker=is_worker)
+    anyio.run(server.serve)
+    return INTERRUPTED if server.was_hurried else 0
+
+
+class HttpServer:
+    """One process that serves.
+
+    Args:
+        app: the parts as they were built.
+        arguments: of the command line.
+        listener: the socket to accept from.
+        is_worker: whether the parent process watches over standard input.
+    """
+
+    def __init__(self, app: App, arguments: ServeArguments, listener: socket.socket, *, is_worker: bool) -> None:
+        self._app = app
+        self._arguments = arguments
+        self._listener = listener
+        self._is_worker = is_worker
+        settings = app.config.server.http
+        self._settings = settings
+        self._traffic = Traffic(settings.max_requests)
+        self._warm = False
+        self.was_hurried = False
+        self._door = McpDoor(app.registry, heartbeat_seconds=app.config.server.heartbeat_seconds)
+        self._uvicorn = _Server(_uvicorn_config(self._asgi(), settings))
+
+    async def serve(self) -> None:
+        """Serve until a signal comes, and the calls under way have ended."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._stop_on_signal)
+            group.start_soon(self._app.ground.work)
+            group.start_soon(self._warm_up)
+            if self._is_worker:
+                group.start_soon(self._stop_with_parent)
+
+            def take_in(changed: App) -> None:
+                self._app = changed
+                if lists := self._door.use(changed.registry):
+                    group.start_soon(self._door.announce, lists)
+
+            group.start_soon(Reloader(self._app, self._arguments.config, take_in).watch)
+            await self._uvicorn.serve(sockets=[self._listener])
+            group.cancel_scope.cancel()
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await self._app.aclose()
+
+    def _asgi(self) -> ASGIApp:
+        sessions = StreamableHTTPSessionManager(
+            self._door.server,
+            stateless=True,
+            json_response=False,
+            max_request_body_size=self._settings.max_body_bytes,
+        )
+        endpoint = McpEndpoint(sessions.handle_request, self._settings, self._traffic, local_caller)
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+            async with sessions.run():
+                yield
+
+        routes = [
+            Route("/mcp", endpoint=endpoint),
+            Route("/healthz", endpoint=_healthy),
+            Route("/readyz", endpoint=self._ready),
+        ]
+        return self._guarded(Starlette(routes=routes, lifespan=lifespan))
+
+    def _guarded(self, app: ASGIApp) -> ASGIApp:
+        settings = self._settings
+        on_unix = self._listener.family == getattr(socket, "AF_UNIX", None)
+        private = on_unix or is_loopback(str(self._listener.getsockname()[0]))
+        return HostGuard(
+            app,
+            hosts=(*settings.allowed_hosts, *(LOOPBACK_HOSTS if private else ())),
+            origins=(*settings.allowed_origins, *(LOOPBACK_ORIGINS if private else ())),
+            check_hosts=not on_unix or bool(settings.allowed_hosts),
+        )
+
+    async def _ready(self, request: Request) -> Response:
+        """Whether calls can be answered, part by part; why not stands in the log, not in the answer."""
+        found = {"warm_up": "ok" if self._warm else "under way"}
+        for check in self._app.checks():
+            found[check.name] = await _state_of(check.run)
+        if self._traffic.draining:
+            found["server"] = "stopping"
+        ready = set(found.values()) == {"ok"}
+        return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
+
+    async def _warm_up(self) -> None:
+        """Import LiteLLM behind the first requests."""
+        try:
+            await anyio.to_thread.run_sync(self._app.warm_up, abandon_on_cancel=True)
+            await self._app.tidy()
+        except Exception as exc:  # noqa: BLE001
+            # Nothing here is needed for an answer: the first call imports what is missing and reports what is broken.
+            _log.error("warm_up_failed", exc_info=exc)
+        self._warm = True
+
+    async def _stop_on_signal(self) -> None:
+        """Finish what is under way on the first signal; end at once on the second."""
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    if self._traffic.draining:
+                        self.was_hurried = True
+                        self._uvicorn.end_at_once()
+                        return
+                    group.start_soon(self._drain)
+
+    async def _stop_with_parent(self) -> None:
+        await anyio.wait_readable(sys.stdin)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        _log.info("stopping", calls=self._traffic.count, seconds=self._settings.drain_seconds)
+        self._door.end_subscriptions()
+        with anyio.move_on_after(self._settings.drain_seconds) as scope:
+            await self._traffic.drained()
+        if scope.cancelled_caught:
+            _log.warning("calls_cut_off", calls=self._traffic.count)
+        self._uvicorn.should_exit = True
+
+
+class McpEndpoint:
+    """`/mcp`: one POST, one answer. No streams to GET, because they would bind a client to one replica.
+
+    Args:
+        answer: the SDK.
+        settings: the limits.
+        traffic: counts what is under way.
+        identify: says who asks.
+    """
+
+    def __init__(self, answer: ASGIApp, settings: HttpSettings, traffic: Traffic, identify: Identify) -> None:
+        self._answer = answer
+        self._settings = settings
+        self._traffic = traffic
+        self._identify = identify
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        refused = self._refused(scope)
+        if refused is None:
+            caller = await self._identify(scope)
+            if isinstance(caller, Response):
+                refused = caller
+            else:
+                scope[CALLER] = caller
+        if refused is not None:
+            await refused(scope, receive, send)
+            return
+        self._traffic.entered()
+        try:
+            await self._take(scope, receive, send)
+        finally:
+            self._traffic.left()
+
+    def _refused(self, scope: Scope) -> Response | None:
+        if scope["method"] != "POST":
+            return refusal(405, f"'{scope['method'][:20]}' is not served here.", "Send a POST.", Allow="POST")
+        return self._traffic.refused()
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await read_body(Headers(scope=scope), receive, self._settings)
+        if isinstance(body, Response):
+            await body(scope, receive, send)
+        elif body is not None:
+            limited = AnswerLimit(body, send, self._settings.max_response_bytes)
+            await self._answer(scope, Replay(body, receive), limited)
+
+
+async def local_caller(scope: Scope) -> Caller:
+    """The local user: who reaches a server without identities is let in."""
+    return Caller()
+
+
+async def _healthy(request: Request) -> Response:
+    return PlainTextResponse("ok")
+
+
+async def _state_of(run: Callable[[], Awaitable[None]]) -> str:
+    try:
+        with anyio.fail_after(_CHECK_SECONDS):
+            await run()
+    except (ZenError, TimeoutError) as exc:
+        _log.warning("not_ready", problem=str(exc) or "no answer in time")
+        return "failing"
+    return "ok"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handlers, which know nothing of calls under way."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to us."""
+        yield
+
+    def end_at_once(self) -> None:
+        """Stop without waiting for anything."""
+        self.force_exit = self.should_exit = True
+
+
+def _uvicorn_config(app: ASGIApp, settings: HttpSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=protocol_for(Crowd(settings)),
+        ws="none",
+        loop="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.keep_alive_seconds),
+        timeout_graceful_shutdown=_LAST_WORDS_SECONDS,
+    )
+
+
+def _adopt_logs() -> None:
+    """Have the libraries' warnings written where ours are, in the same shape."""
+    ours = logging.getLogger("zen_mcp")
+    for name in ("uvicorn", "mcp", "sse_starlette"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = ours.handlers
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False

@@ -1,0 +1,71 @@
+"""Several processes that accept from one socket, and the parent that keeps their number."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from zen_mcp.errors import ConfigError
+
+_FASTEST_RESTART_SECONDS = 1.0
+_WATCH_SECONDS = 0.2
+WRONG_SETTINGS, INTERRUPTED = 2, 130
+"""Exit codes."""
+
+Worker = subprocess.Popen[bytes]
+
+
+def supervise(listener: socket.socket, *, workers: int, config: Path | None) -> int:
+    """Keep `workers` processes serving until a signal comes; the exit code.
+
+    A worker notices by its standard input that the parent is gone, and stops.
+
+    Raises:
+        ConfigError: this system cannot hand sockets on.
+    """
+    if sys.platform == "win32":
+        raise ConfigError("'workers' above 1 does not work on Windows.", "Set http.workers to 1 in server.yaml.")
+    signals: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    listener.set_inheritable(True)
+    command = [sys.executable, "-m", "zen_mcp", "serve", "--http", f"fd:{listener.fileno()}"]
+    command += ["--config", str(config)] if config else []
+    return _keep(command, listener.fileno(), workers, signals)
+
+
+def _keep(command: Sequence[str], descriptor: int, number: int, signals: list[int]) -> int:
+    pause = threading.Event()
+    running = [_start(command, descriptor) for _ in range(number)]
+    started = time.monotonic()
+    passed_on = 0
+    while running or not signals:
+        for signalled in signals[passed_on:]:
+            passed_on += 1
+            for worker in running:
+                worker.send_signal(signalled)
+        if any(worker.poll() == WRONG_SETTINGS for worker in running):
+            signals.append(signal.SIGTERM)  # it has said why; another would say the same
+        running = [worker for worker in running if worker.poll() is None]
+        if not signals and len(running) < number and time.monotonic() - started >= _FASTEST_RESTART_SECONDS:
+            started = time.monotonic()
+            running.append(_start(command, descriptor))
+        pause.wait(_WATCH_SECONDS)
+    return 0 if len(signals) < 2 else INTERRUPTED
+
+
+def _start(command: Sequence[str], descriptor: int) -> Worker:
+    # A group of its own: Ctrl+C reaches the parent alone, which passes it on.
+    return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[descriptor], process_group=0, env=os.environ)
