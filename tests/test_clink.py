@@ -224,7 +224,7 @@ async def test_a_failure_names_exit_code_and_reason_and_what_to_do(client: Clien
     assert error["problem"] == "The agent 'failing' failed with exit code 3: You are not logged in."
     assert error["fix"] == "Log in with 'failing login'."
     error = await refused(client, agent="refusing")
-    assert error["problem"] == "The agent 'refusing' failed with exit code 1: usage limit reached"
+    assert error["problem"] == "The agent 'refusing' failed with exit code 1: usage limit reached."
 
 
 async def test_output_without_an_answer_is_an_error(client: Client) -> None:

@@ -124,6 +124,12 @@ class _Events:
         return text
 
 
+def told(complaint: str, output: AgentOutput) -> str:
+    """What an agent's error output says: the error in it where it is JSON, else all of it."""
+    document = parsed(complaint[complaint.find("{") : complaint.rfind("}") + 1]) if "{" in complaint else None
+    return first_at(document, output.error) or complaint
+
+
 def parsed(text: str) -> object:
     """JSON, or None for what is none."""
     try:

@@ -18,7 +18,7 @@ from zen_mcp.plugins.clink.agents import (
     role_text,
     working_folder,
 )
-from zen_mcp.plugins.clink.output import Reading, reading
+from zen_mcp.plugins.clink.output import Reading, reading, told
 from zen_mcp.plugins.clink.process import MOST_OUTPUT_BYTES, Run, run_agent
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import AgentSettings, Answer, Question, Thread
@@ -36,9 +36,9 @@ class ClinkParams(ToolParams):
     """Have another agent's CLI (codex, gemini, …) work in this workspace."""
 
     prompt: str
-    agent: str = Field(default="", description="Name")
+    agent: str = ""
     role: str = Field(default="", description="planner, codereviewer")
-    write: bool = Field(default=False, description="May change files")
+    write: bool = False
     continuation_id: str | None = None
     files: SkipJsonSchema[list[str]] = Field(default=[], description="Files sent along")
     folder: SkipJsonSchema[str | None] = Field(default=None, description="Where it works")
@@ -113,11 +113,11 @@ def _answer(name: str, agent: AgentSettings, run: Run, output: Reading, seconds:
         AgentFailed: it gave no answer, or ended with an error.
     """
     text = output.answer()
-    said = output.error() or run.complaint
+    said = output.error() or told(run.complaint, agent.output)
     if run.end == "exited" and run.exit_code:
         reason = said or (text or "")[-1_500:] or "it said nothing"
         fix = agent.install or "Run it by hand to see what it lacks."
-        raise AgentFailed(f"The agent '{name}' failed with exit code {run.exit_code}: {reason}", fix)
+        raise AgentFailed(f"The agent '{name}' failed with exit code {run.exit_code}: {reason.rstrip('.')}.", fix)
     stopped = {
         "too slow": f"it was stopped after {seconds:g} seconds",
         "too much": f"it was stopped after {MOST_OUTPUT_BYTES // 1_048_576} MiB of output",
