@@ -10,7 +10,7 @@ import anyio
 import pytest
 from mcp.client import Client
 from tests.support.results import data_of, error_of
-from tests.support.server import ServerFolder, connect, openai_model
+from tests.support.server import RawServer, ServerFolder, connect, modern, openai_model, request
 from tests.upstream import Behaviour, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -80,3 +80,24 @@ async def test_a_changed_choice_of_tools_is_announced(tmp_path: Path) -> None:
             while "version" in {tool.name for tool in (await client.list_tools()).tools}:  # noqa: ASYNC110
                 await anyio.sleep(0.2)
     assert '"after_a_restart": "provider"' in (tmp_path / "stderr.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_every_list_that_changes_is_announced_and_no_other(tmp_path: Path, era: str) -> None:
+    folder = ServerFolder(path=tmp_path)
+    async with RawServer(folder) as server:
+        if era == "legacy":
+            await server.initialize()
+        else:
+            wanted = dict.fromkeys(("toolsListChanged", "promptsListChanged", "resourcesListChanged"), True)
+            await server.send(request(1, "subscriptions/listen", modern({"notifications": wanted})))
+            await server.receive()
+        call: dict[str, Any] = {"name": "version", "arguments": {}}
+        await server.request(2, "tools/call", call if era == "legacy" else modern(call))
+        (tmp_path / "config" / "server.yaml").write_text("disabled_tools: [version]\n")
+        first = [(await server.receive())["method"] for _ in range(2)]
+        (tmp_path / "config" / "server.yaml").write_text("disabled_tools: [version, threads]\n")
+        then = [(await server.receive())["method"] for _ in range(3)]
+    announced = [f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources")]
+    assert first == announced[:2], "the version tool has no resource"
+    assert then == announced

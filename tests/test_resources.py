@@ -62,7 +62,7 @@ async def test_a_client_lists_resources_templates_and_prompts(folder: ServerFold
     assert all(entry.description for entry in [*resources, *templates, *prompts])
     assert [prompt.name for prompt in prompts] == [tool.name for tool in tools]
     chat = next(prompt for prompt in prompts if prompt.name == "chat")
-    assert [argument.name for argument in chat.arguments or []][:2] == ["prompt", "model"]
+    assert [argument.name for argument in chat.arguments or []][:4] == ["prompt", "model", "files", "continuation_id"]
     assert not any(argument.required for prompt in prompts for argument in prompt.arguments or [])
 
 

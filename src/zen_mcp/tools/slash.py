@@ -14,6 +14,8 @@ TAKEN_NAMES: Mapping[str, str] = {"review": "zen_review", "ask_user": "zen_ask_u
 """Commands of clients' own that a prompt of the same name would collide with, and what a tool so named gets instead."""
 
 MOST_ARGUMENTS = 5
+MAIN_ARGUMENTS = frozenset({"prompt", "model", "models", "files", "continuation_id"})
+"""What people give first, in whichever tool; the rest fills up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +66,11 @@ def slash_command(tool: ToolProtocol) -> SlashCommand:
 
 
 def _arguments(schema: JSONObject) -> Mapping[str, str]:
-    """The text arguments of a tool with their descriptions, those it requires first."""
+    """The main text arguments of a tool with their descriptions, those it requires first."""
     properties = cast("dict[str, JSONObject]", schema.get("properties") or {})
     required = cast("list[str]", schema.get("required") or [])
     fitting = [name for name, entry in properties.items() if _is_text(entry) or _is_text(entry.get("items"))]
-    chosen = sorted(fitting, key=lambda name: name not in required)[:MOST_ARGUMENTS]
+    chosen = sorted(fitting, key=lambda name: (name not in required, name not in MAIN_ARGUMENTS))[:MOST_ARGUMENTS]
     return {name: str(properties[name].get("description", "")) for name in chosen}
 
 

@@ -22,7 +22,7 @@ from zen_mcp.plugins.clink.output import Reading, reading, told
 from zen_mcp.plugins.clink.process import MOST_OUTPUT_BYTES, Run, run_agent
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import AgentSettings, Answer, Question, Thread
-from zen_mcp.tools.format import rest_note, stored_line
+from zen_mcp.tools.format import rest_link, rest_note, stored_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import ToolResponse
 
@@ -146,7 +146,9 @@ async def _respond(
         notes=notes,
     )
     footer = " · ".join([f"{result.agent} · {result.seconds:g} s", *stored_line(saved), *notes])
-    return ToolResponse(text=f"{shown.text}\n\n[{footer}]", structured=result.to_json())
+    return ToolResponse(
+        text=f"{shown.text}\n\n[{footer}]", structured=result.to_json(), links=rest_link(saved, -1, shown)
+    )
 
 
 class _Watch:
