@@ -35,6 +35,7 @@ from zen_mcp.config.schema import (
     MiddlewareSettings,
     SemanticSettings,
     ServerSettings,
+    TelemetrySettings,
 )
 from zen_mcp.config.values import Settings
 from zen_mcp.errors import ConfigError
@@ -387,6 +388,7 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     SemanticSettings,
     LedgerSettings,
     MetricsSettings,
+    TelemetrySettings,
     LocalSettings,
     AgentSettings,
     AgentOutput,

@@ -25,9 +25,11 @@ from zen_mcp.middleware.log import log_model, log_tool
 from zen_mcp.middleware.metrics import AttemptMetrics, ModelMetrics, ToolMetrics
 from zen_mcp.middleware.named import chain_of
 from zen_mcp.middleware.similar import SimilarQuestions
+from zen_mcp.middleware.trace import ModelTrace, ToolTrace
 from zen_mcp.observability.export import MetricsExport, metrics_for
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.observability.metrics import Metrics
+from zen_mcp.observability.tracing import Tracing, tracing_for
 from zen_mcp.providers.base import Provider
 from zen_mcp.providers.direct_provider import DirectProvider
 from zen_mcp.providers.embedding import LocalEmbedding
@@ -38,6 +40,7 @@ from zen_mcp.routing.balance import Balance
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.router import Router
+from zen_mcp.routing.watch import AttemptWatcher
 from zen_mcp.storage.base import Database
 from zen_mcp.storage.ledger import Ledger
 from zen_mcp.storage.postgres import PostgresDatabase
@@ -73,10 +76,16 @@ class Ground:
     metrics: Metrics | None
     """None where nobody can read them."""
     export: MetricsExport | None
+    tracing: Tracing | None
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
     disk_closed: bool = False
     """Whether no file of this machine may be read where server.yaml names no roots: callers are elsewhere."""
+
+    def watchers(self) -> Sequence[AttemptWatcher]:
+        """Who sees every HTTP request to a vendor."""
+        metrics = [AttemptMetrics(self.metrics)] if self.metrics is not None else []
+        return (*([self.tracing] if self.tracing is not None else []), *metrics)
 
     async def work(self) -> None:
         """What goes on beside the calls, until cancelled: the ledger is written, the metrics are exported."""
@@ -103,6 +112,7 @@ ToolStep = Middleware[ToolRequest, ToolResponse]
 ModelStep = Middleware[ModelRequest, ModelResponse]
 
 TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
+    "trace": lambda parts: ToolTrace(parts.ground.tracing) if parts.ground.tracing else None,
     "log": lambda _: log_tool,
     "metrics": lambda parts: ToolMetrics(parts.ground.metrics) if parts.ground.metrics else None,
     "ledger": lambda parts: ToolLedger(parts.ground.ledger),
@@ -110,6 +120,7 @@ TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
 """The steps around every tool call by name, outermost first; docs/middleware.md says why in this order."""
 
 MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
+    "trace": lambda parts: ModelTrace(parts.ground.tracing, vendor_of=parts.vendor) if parts.ground.tracing else None,
     "log": lambda _: log_model,
     "metrics": lambda parts: (
         ModelMetrics(parts.ground.metrics, vendor_of=parts.vendor) if parts.ground.metrics else None
@@ -146,6 +157,8 @@ class App:
         self.ground.provider.warm_up()
         if self.ground.metrics is not None:
             self.ground.metrics.load()
+        if self.ground.tracing is not None:
+            self.ground.tracing.load()
 
     def checks(self) -> tuple[Check, ...]:
         """What must be in order for calls to be answered; `/readyz` and `zen doctor` run them."""
@@ -175,6 +188,8 @@ class App:
         await self.ground.database.aclose()
         if self.ground.redis is not None:
             await self.ground.redis.aclose()
+        if self.ground.tracing is not None:
+            await self.ground.tracing.aclose()
 
 
 def build(
@@ -204,6 +219,7 @@ def build(
     ground = ground or lay_ground(config, environ=environ, door=door)
     parts = Parts(config=config, catalog=catalog, ground=ground)
     ground.secrets.update(catalog.secrets())
+    ground.secrets.update(settings.telemetry.headers.values())
     ground.ledger.retention_days = settings.ledger.retention_days
     conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
     gateway = _gateway(parts, model_watchers)
@@ -281,6 +297,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         balance=Balance(),
         metrics=metrics,
         export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
+        tracing=tracing_for(settings.telemetry, environ),
         secrets=secrets,
         disk_closed=door == "http",
     )
@@ -320,7 +337,7 @@ def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
         health=ground.health,
         balance=ground.balance,
         capacity=Capacity(),
-        watchers=(AttemptMetrics(ground.metrics),) if ground.metrics else (),
+        watchers=ground.watchers(),
     )
     chain = _chain("models", config.server.middleware.models, MODEL_STEPS, parts, ModelResponse)
     return Gateway(catalog=parts.catalog, router=router, chain=(*watchers, *chain))

@@ -196,6 +196,8 @@ class ToolRequest:
     """How long a result this client shows whole; None: the server's setting."""
     max_seconds: float | None = None
     """How long this client waits for the call; None: as long as it takes."""
+    trace: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The caller's own span (`traceparent`, `tracestate`), where he sent one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,7 @@ _NOT_FROM_PROJECT = (
     ("allow_secret_files",),
     ("ledger",),
     ("metrics",),
+    ("telemetry",),
     ("roots",),
     ("state_dir",),
     ("redis_url",),

@@ -101,6 +101,21 @@ class MetricsSettings(Settings):
     interval_seconds: Seconds = Field(default=15.0, description="How often the file is written, the gateway pushed to.")
 
 
+class TelemetrySettings(Settings):
+    """Traces and metrics for OpenTelemetry."""
+
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where they are sent (`http://host:4318`); without it, where OTEL_EXPORTER_OTLP_ENDPOINT says.",
+    )
+    headers: Entries[str] = Field(
+        default={}, validate_default=True, description="Sent along, for receivers that want a key."
+    )
+    content: Flag = Field(default=False, description="Whether prompts and answers are recorded in traces.")
+    interval_seconds: Seconds = Field(default=60.0, description="How often metrics are sent.")
+
+
 class LocalSettings(Settings):
     """The models that run on this machine."""
 
@@ -171,6 +186,7 @@ class ServerSettings(Settings):
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")
     cache: CacheSettings = Field(default_factory=CacheSettings, description="Remembered answers.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="What is kept of calls.")
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings, description="Traces and metrics over OTLP.")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="What is counted, for Prometheus.")
     database_url: str | None = Field(
         default=None,

@@ -35,6 +35,7 @@ from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import Caller, JSONObject, ToolRequest, ToolResponse
 
+_TRACE_CONTEXT = ("traceparent", "tracestate")
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 CALLER = "zen.caller"
 """Where the HTTP door puts the Caller into a request's scope."""
@@ -122,6 +123,7 @@ class McpDoor:
             caller=self._caller(context),
             max_characters=result_characters(name),
             max_seconds=call_seconds(name),
+            trace=_trace_of(context),
         )
 
     def end_subscriptions(self) -> None:
@@ -213,6 +215,12 @@ def client_name(context: Context) -> str | None:
     request: Any = context.request
     agent: str = request.headers.get("user-agent", "") if request is not None else ""
     return agent.partition("/")[0].strip()[:80] or None
+
+
+def _trace_of(context: Context) -> dict[str, str]:
+    """The caller's span, as W3C Trace Context writes it, from the request's `_meta`."""
+    meta = cast("dict[str, Any]", context.meta or {})
+    return {name: value for name in _TRACE_CONTEXT if isinstance(value := meta.get(name), str)}
 
 
 def _listed(tool: ToolProtocol) -> types.Tool:

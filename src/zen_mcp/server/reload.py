@@ -28,6 +28,7 @@ AFTER_A_RESTART = (
     "local",
     "log",
     "metrics",
+    "telemetry",
     "prelude",
     "heartbeat_seconds",
     "http",
