@@ -37,6 +37,7 @@ from zen_mcp.config.schema import (
     ServerSettings,
     TelemetrySettings,
 )
+from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.config.values import Settings
 from zen_mcp.errors import ConfigError
 
@@ -396,6 +397,7 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     AuthSettings,
     JwtSettings,
     GrantSettings,
+    OneToolSettings,
     ProvidersFile,
     Routing,
     Group,

@@ -50,7 +50,7 @@ from zen_mcp.storage.similar import RedisSimilar, SQLSimilar
 from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.storage.usage import UsageReports
 from zen_mcp.tools.context import ToolServices, ToolSettings
-from zen_mcp.tools.discovery import discover
+from zen_mcp.tools.discovery import Plugin, Plugins, discover, settings_of
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
@@ -77,6 +77,7 @@ class Ground:
     """None where nobody can read them."""
     export: MetricsExport | None
     tracing: Tracing | None
+    plugins: Plugins
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
     disk_closed: bool = False
@@ -151,6 +152,7 @@ class App:
     gateway: Gateway
     usage: UsageReports
     registry: ToolRegistry
+    plugins: tuple[Plugin, ...]
 
     def warm_up(self) -> None:
         """Import what the first model request needs; slow, so run it in a thread."""
@@ -240,12 +242,15 @@ def build(
             agents=settings.agents,
         ),
     )
+    ours = discover()
+    plugins = ground.plugins.find(settings.plugin_folders, taken=[tool.name for tool in ours])
     registry = ToolRegistry(
-        discover(settings.plugin_folders),
+        (*ours, *(tool for plugin in plugins for tool in plugin.content.tools)),
         services=services,
         chain=_chain("tools", settings.middleware.tools, TOOL_STEPS, parts, ToolResponse),
         offered=settings.tools,
         disabled=settings.disabled_tools,
+        settings=settings_of(plugins, settings.tool_settings),
     )
     if ground.metrics is not None:
         ground.metrics.allow("tool", [tool.name for tool in registry.tools])
@@ -257,6 +262,7 @@ def build(
         gateway=gateway,
         usage=services.usage,
         registry=registry,
+        plugins=plugins,
     )
 
 
@@ -298,6 +304,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         metrics=metrics,
         export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
         tracing=tracing_for(settings.telemetry, environ),
+        plugins=Plugins(),
         secrets=secrets,
         disk_closed=door == "http",
     )

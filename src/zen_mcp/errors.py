@@ -27,6 +27,7 @@ ZenError                        what is wrong, what to do
 │   ├── VendorBadAnswer         HTML, empty, not what the API promises (retryable)
 │   ├── ContextWindowExceeded   the vendor found the prompt too long
 │   └── ContentRefused          the vendor's content policy
+├── ToolTimeout             a tool did not end within its timeout_seconds
 ├── LocalModelError             the local panel: runtime or weights missing, a child that does not start
 ├── StorageError                the database cannot be opened or written
 ├── AgentFailed                 another agent's program is missing, fails, hangs or says nothing
@@ -179,6 +180,10 @@ class ContentRefused(VendorError):
 
 class LocalModelError(ZenError):
     """The local panel cannot serve: runtime or weights missing, or a child that does not start."""
+
+
+class ToolTimeout(ZenError):
+    """A tool did not end within the time that its settings give it."""
 
 
 class StorageError(ZenError):

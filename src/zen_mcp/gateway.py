@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zen_mcp.catalog.catalog import Catalog
+from zen_mcp.catalog.catalog import Catalog, matches_any, outside
 from zen_mcp.catalog.model import Model
 from zen_mcp.middleware.base import Middleware, compose
 from zen_mcp.routing.router import Router
@@ -40,7 +40,10 @@ class Gateway:
         """Ask one model once. A request with a `sink` gets the answer piece by piece, too.
 
         Raises:
-            UnknownModel, ModelUnavailable, Refused: before anything is sent.
+            UnknownModel, ModelUnavailable, Refused, NotAllowed: before anything is sent.
             VendorError, LocalModelError: the model could not answer, nor could those who stepped in.
         """
-        return await self._ask(replace(request, model=self._catalog.require(request.model).name))
+        model = self._catalog.require(request.model)
+        if not matches_any(model, request.only_models):
+            raise outside(model.name, request.only_models, tool=request.tool)
+        return await self._ask(replace(request, model=model.name))

@@ -102,6 +102,7 @@ class ModelRequest:
         functions: what the model may call, as OpenAI writes them (`{"name", "description", "parameters"}`).
         web_search: the model may search the web, where its vendor offers that.
         thread_id: the thread that the question belongs to, for the ledger; None for none.
+        only_models: patterns of the models that may answer, those that step in included; empty for all.
     """
 
     request_id: str
@@ -123,6 +124,7 @@ class ModelRequest:
     functions: tuple[JSONObject, ...] = ()
     web_search: bool = False
     thread_id: str | None = None
+    only_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

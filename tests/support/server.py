@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import anyio
 import httpx2
@@ -114,8 +114,12 @@ async def connect(
     arguments: Sequence[str] = (),
     name: str = "test",
     door: str = "stdio",
+    hear: Callable[[Any], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[Client]:
-    """An MCP client's session with a server of this folder; `mode`: auto, legacy or a protocol revision."""
+    """An MCP client's session with a server of this folder; `mode`: auto, legacy or a protocol revision.
+
+    `hear` takes each notification of the server.
+    """
     from mcp_types import Implementation  # noqa: PLC0415 - only here
 
     if door == "http":
@@ -129,7 +133,10 @@ async def connect(
     parameters = StdioServerParameters(command=program, args=rest, env=folder.environ(), cwd=str(folder.work))
     with (folder.path / "stderr.log").open("a", encoding="utf-8") as log:
         async with Client(
-            stdio_client(parameters, errlog=log), mode=mode, client_info=Implementation(name=name, version="1")
+            stdio_client(parameters, errlog=log),
+            mode=mode,
+            client_info=Implementation(name=name, version="1"),
+            message_handler=cast("Any", hear),
         ) as client:
             yield client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from fnmatch import fnmatchcase
 
 from zen_mcp.catalog.assemble import Assembler
@@ -11,7 +12,7 @@ from zen_mcp.catalog.model import Model
 from zen_mcp.catalog.price_map import PriceMap
 from zen_mcp.config.problems import Place
 from zen_mcp.config.schema import AUTO_MODELS, Config
-from zen_mcp.errors import ConfigError, ModelUnavailable, Refused, UnknownModel, did_you_mean
+from zen_mcp.errors import ConfigError, ModelUnavailable, NotAllowed, Refused, UnknownModel, did_you_mean
 
 AUTO = "auto"
 _PANEL_SIZE = 3
@@ -61,6 +62,8 @@ class Catalog:
         self._allow = tuple(pattern.lower() for pattern in allow)
         self._deny = tuple(pattern.lower() for pattern in deny)
         self._find_unlisted = find_unlisted
+        self._only: tuple[str, ...] = ()
+        self._whose = ""
         self._by_word = _index(self._all)
         self.models = tuple(model for model in self._all if self._allowed(model))
         """The models that are shown and allowed, available or not."""
@@ -92,12 +95,19 @@ class Catalog:
         catalog._check_settings(config)
         return catalog
 
+    def narrowed(self, *, tool: str, only: Sequence[str] = (), default_model: str | None = None) -> Catalog:
+        """The same for one tool: with a default of its own, and only the models that match one of these patterns."""
+        narrow = copy(self)
+        narrow._narrow(tool, tuple(pattern.lower() for pattern in only), default_model)  # noqa: SLF001 - a copy of ours
+        return narrow
+
     def resolve(self, name: str) -> Model:
         """The model of a name, an alias, or any `vendor/model` that LiteLLM knows, available or not.
 
         Raises:
             UnknownModel: no such name.
             Refused: the server's settings do not allow it.
+            NotAllowed: the tool's settings do not.
         """
         word = name.strip()
         if word.lower() == AUTO:
@@ -109,6 +119,8 @@ class Catalog:
             )
         if not self._allowed(model):
             raise Refused(f"The model '{name}' is not allowed here.", _SEE_ALL)
+        if not self._is_within(model):
+            raise outside(model.name, self._only, tool=self._whose)
         return model
 
     def require(self, name: str) -> Model:
@@ -136,14 +148,15 @@ class Catalog:
             ModelUnavailable: no model at all can be asked.
             UnknownModel, Refused: the settings name one that does not exist or is not allowed.
         """
-        if self._default_model.lower() != AUTO:
+        if self._default_model.lower() != AUTO and not self._passed_over(self._default_model):
             return self.resolve(self._default_model)
-        if PRIMARY in self._by_word and self._by_word[PRIMARY].members:
+        if PRIMARY in self._by_word and self._by_word[PRIMARY].members and self._is_within(self._by_word[PRIMARY]):
             return self._by_word[PRIMARY]
-        candidates = self._flagships() or self._local()
+        candidates = self._flagships() or self._local() or (self.available() if self._only else ())
         if not candidates:
             fix = "Set a vendor's key or allow a local model; zen doctor says how."
-            raise ModelUnavailable("No model can be asked.", fix)
+            within = f" by {self._whose}, which may ask {', '.join(self._only)}" if self._only else ""
+            raise ModelUnavailable(f"No model can be asked{within}.", fix)
         return candidates[0]
 
     def default_panel(self) -> tuple[Model, ...]:
@@ -153,7 +166,8 @@ class Catalog:
             ModelUnavailable, UnknownModel, Refused: as `default_model`.
         """
         if self._default_panel:
-            return tuple(self.resolve(name) for name in self._default_panel)
+            named = tuple(self.resolve(name) for name in self._default_panel if not self._passed_over(name))
+            return named or (self.default_model(),)
         panel: dict[tuple[str, str | None], Model] = {}
         for model in self._flagships():
             panel.setdefault((model.vendor, model.base_url), model)
@@ -186,6 +200,7 @@ class Catalog:
             model
             for model in dict.fromkeys((*own, *flagships))
             if model.unavailable is None and not model.is_local and not model.members and self._allowed(model)
+            if self._is_within(model)
         )
 
     def _local(self) -> tuple[Model, ...]:
@@ -200,6 +215,20 @@ class Catalog:
             return False
         # A denied name stays denied by another vendor's road: openrouter/openai/gpt-5 ends in gpt-5.
         return not _matches([*words, model.litellm_model.lower().rpartition("/")[2]], self._deny)
+
+    def _narrow(self, tool: str, only: tuple[str, ...], default_model: str | None) -> None:
+        self._whose, self._only = tool, only
+        self._default_model = default_model or self._default_model
+        self.models = tuple(model for model in self.models if self._is_within(model))
+
+    def _is_within(self, model: Model) -> bool:
+        """Whether the tool that this catalog was narrowed for may ask the model."""
+        return matches_any(model, self._only)
+
+    def _passed_over(self, name: str) -> bool:
+        """Whether a default of the server is left out because the tool may not ask it."""
+        model = self._by_word.get(name.lower())
+        return bool(self._only) and model is not None and not self._is_within(model)
 
     def _words(self) -> list[str]:
         return [word for model in self.models for word in (model.name, *model.aliases, model.litellm_model)]
@@ -219,6 +248,21 @@ class Catalog:
                 except (UnknownModel, Refused) as exc:
                     place = config.server_places.get((setting,), Place("server.yaml"))
                     raise ConfigError(f"{place}: {setting}: {exc.problem}", exc.fix) from exc
+
+
+def matches_any(model: Model, patterns: Sequence[str]) -> bool:
+    """Whether a model fits one of the patterns by its name, an alias or LiteLLM's name; without patterns, it does."""
+    words = [word.lower() for word in (model.name, *model.aliases, model.litellm_model)]
+    return not patterns or _matches(words, [pattern.lower() for pattern in patterns])
+
+
+def outside(model: str, patterns: Sequence[str], *, tool: str) -> NotAllowed:
+    """The refusal of a model that a tool may not ask."""
+    allowed = ", ".join(f"'{pattern}'" for pattern in patterns)
+    return NotAllowed(
+        f"The tool '{tool}' may not ask '{model}'; its allowed_models are {allowed}.",
+        "Name another model, or change tool_settings in server.yaml.",
+    )
 
 
 def _assembled(assembler: Assembler, config: Config) -> list[Model]:

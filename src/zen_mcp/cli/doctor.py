@@ -67,7 +67,7 @@ async def _run(arguments: argparse.Namespace) -> int:
     for finding in _installed():
         tell(finding)
     async with open_app(arguments.config) as app:
-        for finding in (*_settings(app), *_keys(app), *_local()):
+        for finding in (*_settings(app), *_keys(app), *_local(), *_plugins(app)):
             tell(finding)
         tell(await _storage(app))
         tell(await _ledger(app))
@@ -147,6 +147,18 @@ def _local() -> Iterator[Finding]:
                 what=f"weights {weights.name} are not here",
                 mend=f"zen local pull {weights.name}",
             )
+
+
+def _plugins(app: App) -> Iterator[Finding]:
+    """Each plugin of others, and what is wrong with it."""
+    for plugin in app.plugins:
+        tools = ", ".join(tool.name for tool in plugin.content.tools)
+        if tools:
+            yield Finding(state="ok", what=f"plugin {plugin.name} ({plugin.origin}): {tools}")
+        for fault in plugin.faults:
+            state: State = "note" if plugin.late else "fault"
+            mend = "" if plugin.late else "zen plugin check says more"
+            yield Finding(state=state, what=f"plugin {plugin.name} ({plugin.origin}): {fault}", mend=mend)
 
 
 async def _storage(app: App) -> Finding:

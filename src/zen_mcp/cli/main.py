@@ -24,6 +24,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("config", "Make, check and describe the settings"),
     ("db", "Check the database, and bring its schema up to date"),
     ("local", "Fetch, list and remove local models"),
+    ("plugin", "Write, list and check plugins"),
     ("doctor", "Check what is installed, set and answering, and say how to mend it"),
     ("completion", "Print a shell completion script"),
 )

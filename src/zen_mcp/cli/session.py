@@ -14,12 +14,25 @@ import anyio
 
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
+from zen_mcp.config.schema import Config
 from zen_mcp.middleware.base import Middleware
 from zen_mcp.observability.logs import configure_logs
 from zen_mcp.types import Caller, ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
 UNLIMITED_CHARACTERS = 10_000_000
 """A terminal shows any length; nothing is paged there."""
+
+
+def open_config(config: str | None) -> Config:
+    """The settings; logs go to stderr, errors only.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+    settings = load_config(Path(config) if config else None, environ=os.environ)
+    log = settings.server.log
+    configure_logs(log if log.file else log.model_copy(update={"level": "ERROR", "format": "console"}))
+    return settings
 
 
 @asynccontextmanager
@@ -39,9 +52,7 @@ async def open_app(
     Raises:
         ConfigError: the settings are wrong.
     """
-    settings = load_config(Path(config) if config else None, environ=os.environ)
-    log = settings.server.log
-    configure_logs(log if log.file else log.model_copy(update={"level": "ERROR", "format": "console"}))
+    settings = open_config(config)
     roots = (*(settings.server.roots or (Path.cwd(),)), *(Path(name).parent for name in named))
     settings = replace(settings, server=settings.server.model_copy(update={"roots": roots}))
     app = build(settings, environ=os.environ, model_watchers=watchers)

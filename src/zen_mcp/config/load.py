@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ _OVERRIDES = {
     "DISABLED_TOOLS": ("disabled_tools",),
     "DEFAULT_MODEL": ("default_model",),
     "ZEN_LOG_LEVEL": ("log", "level"),
+    "ZEN_PLUGIN_FOLDERS": ("plugin_folders",),
     "ZEN_PRELUDE": ("prelude",),
     "ZEN_STATE_DIR": ("state_dir",),
     "ZEN_TOOLS": ("tools",),
@@ -38,6 +40,7 @@ _OVERRIDES = {
 _PATHS = ({("state_dir",), ("log", "file"), ("metrics", "textfile")}, {"roots", "plugin_folders"})
 _NOT_FROM_PROJECT = (
     ("plugin_folders",),
+    ("tool_settings",),
     ("allow_secret_files",),
     ("ledger",),
     ("metrics",),
@@ -145,6 +148,8 @@ def _override(server: Source, environ: Mapping[str, str]) -> None:
         if not environ.get(variable):
             continue
         values: object = environ[variable].replace("${", "$${")
+        if key == ("plugin_folders",):
+            values = [part for part in str(values).split(os.pathsep) if part]
         upper = Source(places={key[:1]: Place(variable), key: Place(variable)})
         for part in reversed(key):
             values = {part: values}
@@ -214,7 +219,8 @@ def may_stay_unset(key: KeyPath) -> bool:
 def _absolute(text: str, key: KeyPath, source: Source) -> str:
     """A path as its file means it: relative to the folder of that file."""
     single, lists = _PATHS
-    if not (_may_be_path(key, text) or key in single or (key and key[0] in lists)):
+    is_prompts = len(key) == 3 and key[0] == "tool_settings" and key[2] == "prompts_dir"
+    if not (is_prompts or _may_be_path(key, text) or key in single or (key and key[0] in lists)):
         return text
     file = Path(source.place(key).file)
     base = file.parent if file.is_absolute() else Path.cwd()

@@ -19,6 +19,7 @@ from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.model_schema import ModelSettings, ModelsFile
 from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.provider_schema import ProvidersFile
+from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.config.values import Count, Days, Entries, Flag, Names, Seconds, Settings, Version
 
 LogLevel = Annotated[
@@ -181,6 +182,9 @@ class ServerSettings(Settings):
     tools: Names = Field(default=("core",), description="A profile (`core`, `full`) or the names of tools.")
     plugin_folders: tuple[Path, ...] = Field(
         default=(), description="Folders of your own tools; their code runs with the server's rights."
+    )
+    tool_settings: Entries[OneToolSettings] = Field(
+        default={}, description="Settings of single tools, by name: models, limits, prompts, whether it is offered."
     )
     allow_models: Names = Field(default=(), description="Only models that match one of these patterns; empty: all.")
     deny_models: Names = Field(default=(), description="No model that matches one of these patterns.")

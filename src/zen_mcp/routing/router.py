@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import anyio
 
-from zen_mcp.catalog.catalog import Catalog
+from zen_mcp.catalog.catalog import Catalog, matches_any
 from zen_mcp.catalog.model import Model
 from zen_mcp.config.provider_schema import Routing
 from zen_mcp.errors import (
@@ -305,7 +305,9 @@ def _check_fits(model: Model, request: ModelRequest) -> None:
 
 
 def _can_serve(model: Model, request: ModelRequest) -> bool:
-    """Whether the prompt fits, and its images can be seen."""
+    """Whether it may, the prompt fits, and its images can be seen."""
+    if not matches_any(model, request.only_models):
+        return False
     if request.prompt_tokens and model.context_window and request.prompt_tokens > model.context_window:
         return False
     return model.capabilities.vision or not any(message.images for message in request.messages)

@@ -146,9 +146,9 @@ class McpDoor:
                 response = await self._registry.call(
                     replace(request, progress=progress.report, watched=progress.watched)
                 )
+            return _succeeded(response, links=shows_resource_links(request.caller.client_name))
         except Exception as exc:  # noqa: BLE001 - the one place that catches everything
             return _failed(exc, request.request_id, params.name)
-        return _succeeded(response, links=shows_resource_links(request.caller.client_name))
 
     @asynccontextmanager
     async def _watched(self, context: Context) -> AsyncGenerator[Progress]:

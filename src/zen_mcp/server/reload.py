@@ -16,6 +16,7 @@ from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import ServerSettings
 from zen_mcp.errors import ZenError
 from zen_mcp.observability.logs import EventLog
+from zen_mcp.tools.discovery import plugin_folders_in, stamp_of
 
 _log = EventLog()
 
@@ -39,7 +40,7 @@ Signature = tuple[tuple[str, int, int], ...]
 
 
 class Reloader:
-    """Looks at the settings files every two seconds; a change is checked, and swapped in whole.
+    """Looks at the settings files and the plugins every two seconds; a change is checked, and swapped in whole.
 
     Calls under way end with the settings they began with. A broken change is refused with its error, and the old
     settings stay. Polling, because it works on every file system and costs some 25 calls of `stat`.
@@ -60,8 +61,8 @@ class Reloader:
         seen = self._signature()
         while True:
             await anyio.sleep(EVERY_SECONDS)
-            now = self._signature()
-            if now != seen:
+            now = await anyio.to_thread.run_sync(self._signature)
+            if now != seen or self._app.ground.plugins.arrived():
                 seen = now
                 await self.reload()
 
@@ -83,6 +84,8 @@ class Reloader:
             with suppress(OSError):
                 status = file.stat()
                 found.append((str(file), status.st_mtime_ns, status.st_size))
+        for folder in plugin_folders_in(self._app.config.server.plugin_folders):
+            found += stamp_of(folder)
         return tuple(found)
 
 

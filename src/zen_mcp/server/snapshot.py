@@ -18,6 +18,7 @@ import zen_mcp
 from zen_mcp.config.schema import Config
 from zen_mcp.server.mcp import McpDoor
 from zen_mcp.server.snapshot_file import Snapshot
+from zen_mcp.tools.discovery import plugin_files, plugin_folders_in
 
 _RECORD_SECONDS = 10
 _LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
@@ -53,9 +54,13 @@ def snapshot_sources(config: Config) -> Iterator[Path]:
     for part in ("plugins", "tools", "server"):
         yield from sorted((package / part).rglob("*.py"))
     yield Path(mcp_types.__file__)
+    # A package that brings a plugin changes its folder when it comes or goes.
+    yield Path(mcp_types.__file__).parent.parent
     for folder in config.server.plugin_folders:
         yield folder
-        yield from sorted(folder.glob("*/tool.py"))
+        yield from sorted(path for path in folder.glob("*") if path.is_dir())
+    for folder in plugin_folders_in(config.server.plugin_folders):
+        yield from plugin_files(folder)
     files = importlib.metadata.distribution("mcp").files or []
     yield from (Path(str(file.locate())) for file in files if file.name == "METADATA")
 

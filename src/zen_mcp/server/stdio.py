@@ -64,6 +64,7 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
         def take_in(changed: App) -> None:
             if lists := door.use(changed.registry):
                 group.start_soon(_tell_changed, door, connection, lists)
+                group.start_soon(_keep_snapshot, changed, door, arguments)
 
         group.start_soon(Reloader(app, ServeArguments.parse(arguments).config, take_in).watch)
         async with _incoming(wire, lines) as incoming:
@@ -144,13 +145,21 @@ async def _refresh_snapshot(
     if not app.config.server.prelude:
         forget_snapshot(arguments, os.environ)
         return
+    live = await _keep_snapshot(app, door, arguments)
+    if used is not None and (lists := [name for name in LISTS if used.of(name) != live.of(name)]):
+        await _tell_changed(door, connection, lists)
+
+
+async def _keep_snapshot(app: App, door: McpDoor, arguments: list[str]) -> Snapshot:
+    """Write down what the server answers now, where it does that at all."""
     live = await record_snapshot(door)
+    if "--no-prelude" in arguments or not app.config.server.prelude:
+        return live
     try:
         store_snapshot(live, arguments, os.environ, snapshot_sources(app.config))
     except OSError as exc:
         _log.warning("snapshot_not_written", reason=str(exc))
-    if used is not None and (lists := [name for name in LISTS if used.of(name) != live.of(name)]):
-        await _tell_changed(door, connection, lists)
+    return live
 
 
 async def _tell_changed(door: McpDoor, connection: Connection, lists: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ from zen_mcp.types import (
     CacheUse,
     Caller,
     JSONObject,
+    JSONValue,
     Message,
     ModelRequest,
     ModelResponse,
@@ -149,8 +150,15 @@ class ToolContext:
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """The headed parts of the tool's `prompt.md`."""
-        return load_prompts(self._folder) if self._folder else {}
+        """The headed parts of the tool's `prompt.md`, some of them perhaps replaced by the user's own."""
+        packaged = load_prompts(self._folder / "prompt.md") if self._folder else dict[str, str]()
+        own = self.settings.prompts_dir
+        return {**packaged, **load_prompts(own / f"{self.request.tool}.md")} if own else packaged
+
+    @property
+    def options(self) -> Mapping[str, JSONValue]:
+        """The tool's own options, from `tool_settings` in server.yaml and the plugin's config.yaml."""
+        return self.settings.options
 
     async def progress(self, done: float, total: float | None, message: str) -> None:
         """Tell whoever watches: so many of so many, and one line of text."""
@@ -272,6 +280,7 @@ class ToolContext:
                 fallbacks=fallbacks,
                 sink=sink,
                 thread_id=thread.id,
+                only_models=self.settings.only_models,
                 **wishes.fields(),
             )
         )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
-from zen_mcp.errors import ConfigError, InvalidArguments, UnknownTool, did_you_mean
+import anyio
+
+from zen_mcp.config.tool_schema import OneToolSettings
+from zen_mcp.errors import ConfigError, InvalidArguments, ToolTimeout, UnknownTool, did_you_mean
 from zen_mcp.middleware.base import Middleware, compose
-from zen_mcp.tools.base import BaseTool, ToolProtocol
+from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.context import ToolContext, ToolServices
+from zen_mcp.tools.one_tool import UNSET, limited, services_for
 from zen_mcp.types import ToolRequest, ToolResponse
 
 PROFILES = ("core", "full")
@@ -23,6 +30,7 @@ class ToolRegistry:
         chain: middlewares around every call, outermost first.
         offered: profiles (`core`, `full`) or names; what is not among them is neither listed nor callable.
         disabled: names that are left out of it.
+        settings: what is set for single tools, by name.
 
     Raises:
         ConfigError: `offered` names a tool that does not exist.
@@ -36,8 +44,11 @@ class ToolRegistry:
         chain: Sequence[Middleware[ToolRequest, ToolResponse]] = (),
         offered: Sequence[str] = ("full",),
         disabled: Iterable[str] = (),
+        settings: Mapping[str, OneToolSettings] | None = None,
     ) -> None:
+        self._settings = settings or {}
         left_out = {name.strip().lower() for name in disabled}
+        left_out |= {name.lower() for name, one in self._settings.items() if not one.enabled}
         kept = {tool.name: tool for tool in _chosen(tuple(tools), offered) if tool.name.lower() not in left_out}
         self._tools = {name: kept[name] for name in sorted(kept)}
         self._services = services
@@ -69,7 +80,14 @@ class ToolRegistry:
         return await self._call(request)
 
     async def _run(self, request: ToolRequest) -> ToolResponse:
-        return await self.find(request.tool).execute(request.arguments, self.context(request))
+        tool, context = self.find(request.tool), self.context(request)
+        seconds = self._settings.get(tool.name, UNSET).timeout_seconds
+        with anyio.move_on_after(seconds):
+            return await _executed(tool, context)
+        raise ToolTimeout(
+            f"'{tool.name}' did not end within its {seconds:g} seconds.",
+            "Ask for less at once, or raise timeout_seconds for it in tool_settings.",
+        )
 
     def context(self, request: ToolRequest) -> ToolContext:
         """What a tool would see of the world in this call.
@@ -81,8 +99,22 @@ class ToolRegistry:
         tool = self.find(request.tool)
         if self._services is None:
             raise InvalidArguments(f"'{request.tool}' cannot be called here.", "This registry only lists tools.")
-        folder = tool.folder if isinstance(tool, BaseTool) else None
-        return ToolContext(request, self._services, folder=folder)
+        settings = self._settings.get(tool.name, UNSET)
+        folder: Path | None = getattr(tool, "folder", None)
+        services = services_for(self._services, tool.name, settings)
+        return ToolContext(limited(request, settings), services, folder=folder)
+
+
+async def _executed(tool: ToolProtocol, context: ToolContext) -> ToolResponse:
+    """What the tool answers; whatever else comes of foreign code is a bug of it, and no more than that."""
+    try:
+        response = cast("object", await tool.execute(context.request.arguments, context))
+    except SystemExit as exc:
+        raise RuntimeError(f"the tool '{tool.name}' called sys.exit") from exc
+    if not isinstance(response, ToolResponse):
+        raise TypeError(f"the tool '{tool.name}' returned a {type(response).__name__}, no ToolResponse")
+    json.dumps(response.structured)  # what is no JSON would fail where nobody could name the tool
+    return response
 
 
 def _chosen(tools: Sequence[ToolProtocol], offered: Sequence[str]) -> Sequence[ToolProtocol]:

@@ -11,6 +11,7 @@ from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.storage.usage import UsageReports
+from zen_mcp.types import JSONValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,12 @@ class ToolSettings:
     image_hosts: tuple[str, ...] = ()
     usage_viewers: tuple[str, ...] = ("local",)
     agents: Mapping[str, AgentSettings] = field(default_factory=dict[str, AgentSettings])
+    only_models: tuple[str, ...] = ()
+    """Patterns of the models that this tool may ask; empty for all."""
+    prompts_dir: Path | None = None
+    """Where `NAME.md` replaces parts of this tool's prompt."""
+    options: Mapping[str, JSONValue] = field(default_factory=dict[str, JSONValue])
+    """What only this tool reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
-from zen_mcp.tools.base import BaseTool, ToolParams, ToolProtocol
+from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.types import JSONObject, JSONValue
 
@@ -54,8 +55,8 @@ class SlashCommand:
 
 def slash_command(tool: ToolProtocol) -> SlashCommand:
     """The prompt of a tool; a part `## prompt` of its `prompt.md` replaces the text, with `{argument}` filled in."""
-    folder = cast("BaseTool[ToolParams]", tool).folder if isinstance(tool, BaseTool) else None
-    parts: Mapping[str, str] = load_prompts(folder) if folder else {}
+    folder: Path | None = getattr(tool, "folder", None)
+    parts: Mapping[str, str] = load_prompts(folder / "prompt.md") if folder else {}
     return SlashCommand(
         name=TAKEN_NAMES.get(tool.name, tool.name),
         tool=tool.name,
