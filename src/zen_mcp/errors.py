@@ -8,6 +8,7 @@ ZenError                        what is wrong, what to do
 │   ├── ModelUnavailable        known, but its key is not set or its runtime is missing
 │   ├── UnknownThread           no such continuation_id, or expired
 │   ├── UnknownResource         no such zen:// address
+│   ├── UnknownJob              no such job, or another's
 │   ├── FileRefused             missing, outside, binary, secret, too big
 │   ├── NoChanges               no git, no repository, an unknown commit, or nothing changed
 │   └── PromptTooLong           more than the model's context window
@@ -92,6 +93,10 @@ class UnknownThread(CallerError):
 
 class UnknownResource(CallerError):
     """No resource has this address."""
+
+
+class UnknownJob(CallerError):
+    """No job has this id, or it is another user's."""
 
 
 class FileRefused(CallerError):

@@ -200,6 +200,8 @@ class ToolRequest:
     """How long this client waits for the call; None: as long as it takes."""
     trace: Mapping[str, str] = field(default_factory=dict[str, str])
     """The caller's own span (`traceparent`, `tracestate`), where he sent one."""
+    job_id: str | None = None
+    """The job that makes this call in the background; None for a call whose client waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

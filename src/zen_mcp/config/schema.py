@@ -156,6 +156,11 @@ class ServerSettings(Settings):
     panel_timeout_seconds: Seconds | None = Field(
         default=None, description="The deadline of a whole consensus; without it, the models' own deadlines."
     )
+    client_seconds: Seconds | None = Field(
+        default=None,
+        description="How long your clients wait for a call; without it, what is known of each. A longer call becomes a "
+        "job.",
+    )
     heartbeat_seconds: Seconds = Field(default=15.0, description="Seconds between progress messages of a call.")
     max_result_characters: Annotated[int, Field(ge=500)] = Field(
         default=7500, description="A longer answer is given in pages."
@@ -197,6 +202,7 @@ class ServerSettings(Settings):
         min_length=1,
         description="A Postgres database for what replicas share (`postgresql://…`); without it, a file of SQLite.",
     )
+    jobs_at_once: Count = Field(default=8, description="Jobs that this server does at the same time.")
     redis_url: str | None = Field(
         default=None,
         min_length=1,

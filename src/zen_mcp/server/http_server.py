@@ -79,7 +79,10 @@ class HttpServer:
         self._traffic = Traffic(settings.max_requests)
         self._warm = False
         self.was_hurried = False
-        self._door = McpDoor(app.registry, heartbeat_seconds=app.config.server.heartbeat_seconds)
+        behaviour = app.config.server
+        self._door = McpDoor(
+            app.registry, heartbeat_seconds=behaviour.heartbeat_seconds, client_seconds=behaviour.client_seconds
+        )
         self._uvicorn = _Server(_uvicorn_config(self._asgi(), settings))
 
     async def serve(self) -> None:

@@ -53,13 +53,20 @@ class McpDoor:
     Args:
         registry: what is listed and called.
         heartbeat_seconds: the longest silence of a call that the client watches.
+        client_seconds: how long clients wait for a call; None for what is known of each.
         session_id: names this connection in logs; None for none.
     """
 
     def __init__(
-        self, registry: ToolRegistry, *, heartbeat_seconds: float = 15.0, session_id: str | None = None
+        self,
+        registry: ToolRegistry,
+        *,
+        heartbeat_seconds: float = 15.0,
+        client_seconds: float | None = None,
+        session_id: str | None = None,
     ) -> None:
         self._registry = registry
+        self._client_seconds = client_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._session_id = session_id
         self.events = InMemorySubscriptionBus()
@@ -122,8 +129,8 @@ class McpDoor:
             arguments=arguments,
             caller=self._caller(context),
             max_characters=result_characters(name),
-            max_seconds=call_seconds(name),
             trace=_trace_of(context),
+            max_seconds=self._client_seconds or call_seconds(name),
         )
 
     def end_subscriptions(self) -> None:

@@ -54,7 +54,13 @@ def run(arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> i
 
 
 async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> None:
-    door = McpDoor(app.registry, heartbeat_seconds=app.config.server.heartbeat_seconds, session_id="stdio")
+    settings = app.config.server
+    door = McpDoor(
+        app.registry,
+        heartbeat_seconds=settings.heartbeat_seconds,
+        client_seconds=settings.client_seconds,
+        session_id="stdio",
+    )
     async with anyio.create_task_group() as group:
         connection = Connection(wire, handover, partial(_open_session, group, door))
         group.start_soon(_stop_on_signal, group.cancel_scope)

@@ -110,13 +110,20 @@ class BaseTool(Generic[Params]):
         """Check the arguments, then run.
 
         Raises:
+            InvalidArguments: as `check`.
+        """
+        return await self.run(self.check(params), context)
+
+    def check(self, params: Mapping[str, object]) -> Params:
+        """The arguments as the parameter class.
+
+        Raises:
             InvalidArguments: names each argument that is missing, unknown or of the wrong type.
         """
         try:
-            checked = self.params.model_validate(params)
+            return self.params.model_validate(params)
         except ValidationError as exc:
             raise InvalidArguments(*explain(self.name, self.params, exc)) from None
-        return await self.run(checked, context)
 
     async def run(self, params: Params, context: ToolContext) -> ToolResponse:
         """What the tool does."""

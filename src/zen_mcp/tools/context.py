@@ -22,6 +22,8 @@ from zen_mcp.conversations import (
     history,
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
+from zen_mcp.jobs.job import Job
+from zen_mcp.jobs.store import JobStore
 from zen_mcp.storage.usage import By, UsageReport
 from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.file_names import InlineFile
@@ -50,6 +52,7 @@ __all__ = [
     "AgentOutput",
     "AgentSettings",
     "Answer",
+    "Job",
     "Model",
     "Question",
     "Saved",
@@ -132,6 +135,11 @@ class ToolContext:
     def catalog(self) -> Catalog:
         """The models that exist."""
         return self.services.catalog
+
+    @property
+    def jobs(self) -> JobStore:
+        """Work in the background."""
+        return self.services.jobs
 
     @property
     def settings(self) -> ToolSettings:

@@ -12,7 +12,7 @@ import anyio
 from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.errors import ConfigError, InvalidArguments, ToolTimeout, UnknownTool, did_you_mean
 from zen_mcp.middleware.base import Middleware, compose
-from zen_mcp.tools.base import ToolProtocol
+from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.tools.context import ToolContext, ToolServices
 from zen_mcp.tools.one_tool import UNSET, limited, services_for
 from zen_mcp.types import ToolRequest, ToolResponse
@@ -70,6 +70,22 @@ class ToolRegistry:
             known = ", ".join(self._tools)
             raise UnknownTool(f"Unknown tool '{name[:80]}'.", did_you_mean(name, self._tools) or f"There are: {known}.")
         return tool
+
+    def check(self, request: ToolRequest) -> None:
+        """Say what is wrong with a call, as far as that can be said without making it.
+
+        Raises:
+            UnknownTool: there is no such tool.
+            InvalidArguments: as the tool itself would.
+        """
+        tool = self.find(request.tool)
+        if isinstance(tool, BaseTool):
+            tool.check(request.arguments)
+
+    def asks_vendors(self, name: str) -> bool:
+        """Whether the tool of this name talks to vendors; so does one that does not say, and False for none."""
+        tool = self._tools.get(name)
+        return tool is not None and (not isinstance(tool, BaseTool) or tool.hints.open_world)
 
     async def call(self, request: ToolRequest) -> ToolResponse:
         """Run one call through the tool chain.

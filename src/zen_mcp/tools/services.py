@@ -10,6 +10,7 @@ from zen_mcp.catalog import Catalog
 from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
+from zen_mcp.jobs.store import JobStore
 from zen_mcp.storage.usage import UsageReports
 from zen_mcp.types import JSONValue
 
@@ -38,10 +39,11 @@ class ToolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServices:
-    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the settings."""
+    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the jobs, the settings."""
 
     catalog: Catalog
     gateway: Gateway
     conversations: Conversations
     usage: UsageReports
+    jobs: JobStore
     settings: ToolSettings

@@ -1,0 +1,264 @@
+"""Jobs as DBOS keeps them: hand in, list, wait, cancel. Needs no worker in this process."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from zen_mcp.errors import ConfigError, StorageError, UnknownJob
+from zen_mcp.jobs.job import ENDED, Job, JobState, NewJob, new_job_id
+from zen_mcp.types import JSONObject
+
+WORKFLOW = "zen_job"
+QUEUE = "zen"
+APPLICATION = "zen"
+VERSION = "1"
+"""Of how jobs are kept. DBOS gives work to workers of the same version only."""
+SCHEMA = "zen_jobs"
+"""Where DBOS keeps its tables in Postgres."""
+_POLL_SECONDS = 0.25
+_STATES: dict[str, JobState] = {
+    "ENQUEUED": "waiting",
+    "DELAYED": "waiting",
+    "PENDING": "running",
+    "SUCCESS": "done",
+    "ERROR": "failed",
+    "MAX_RECOVERY_ATTEMPTS_EXCEEDED": "failed",
+    "CANCELLED": "cancelled",
+}
+
+Result = TypeVar("Result")
+
+
+class JobStore:
+    """Every user's jobs.
+
+    Args:
+        database_url: a Postgres database; None for a file of SQLite.
+        folder: where that file lies.
+    """
+
+    def __init__(self, *, database_url: str | None, folder: Path) -> None:
+        self._file = folder / "jobs.db"
+        self.url = database_url or f"sqlite:///{self._file}"
+        self._shared = database_url is not None
+        self._client: Any = None
+        self._lock = Lock()
+        self.handed_in = anyio.Event()
+        """Set when this process hands a job in: it will need a worker."""
+
+    @property
+    def place(self) -> str:
+        """Where the jobs are, without any password."""
+        return f"{self.url.rpartition('@')[2]}" if self._shared else str(self._file)
+
+    @property
+    def installed(self) -> bool:
+        """Whether DBOS is there."""
+        return find_spec("dbos") is not None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there may be any job; costs no connection."""
+        return self.installed and (self._shared or self._file.exists())
+
+    async def hand_in(self, job: NewJob) -> str:
+        """Store a job to be done by whichever worker is free; its id.
+
+        Raises:
+            ConfigError: DBOS is not installed.
+            StorageError: the database fails.
+        """
+        identity = new_job_id()
+        options = {
+            "workflow_name": WORKFLOW,
+            "queue_name": QUEUE,
+            "workflow_id": identity,
+            "app_version": VERSION,
+            "authenticated_user": job.user_id,
+            "attributes": attributes_of(job),
+        }
+        text = json.dumps(asdict(job))
+        await self._do(lambda client: client.enqueue(options, text))
+        self.handed_in.set()
+        return identity
+
+    async def list(self, *, user_id: str, limit: int = 50) -> Sequence[Job]:
+        """The user's jobs, the newest first, without their results.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        if not self.is_there:
+            return []
+        found = await self._do(
+            lambda client: client.list_workflows(
+                name=WORKFLOW, user=user_id, sort_desc=True, limit=limit, load_input=False, load_output=False
+            )
+        )
+        return [_job(status) for status in found]
+
+    async def get(self, job_id: str, *, user_id: str) -> Job:
+        """A job of the user.
+
+        Raises:
+            UnknownJob: there is none, or it is another user's.
+            StorageError: the database fails.
+        """
+        wanted = job_id.strip().strip("'\"`").lower()
+        found: Sequence[Any] = ()
+        if self.is_there and len(wanted) <= 64:
+            found = await self._do(
+                lambda client: client.list_workflows(
+                    workflow_ids=[wanted], name=WORKFLOW, user=user_id, load_input=False
+                )
+            )
+        if not found:
+            raise UnknownJob(f"There is no job '{wanted[:40]}'.", "jobs without arguments lists yours.")
+        return _job(found[0])
+
+    async def wait(self, job_id: str, *, user_id: str, seconds: float) -> Job:
+        """The job when it has ended, or as it is after so many seconds.
+
+        Raises:
+            UnknownJob, StorageError: as `get`.
+        """
+        deadline = anyio.current_time() + seconds
+        while True:
+            job = await self.get(job_id, user_id=user_id)
+            if job.state in ENDED or anyio.current_time() >= deadline:
+                return job
+            await anyio.sleep(_POLL_SECONDS)
+
+    async def cancel(self, job_id: str, *, user_id: str) -> Job:
+        """Have a job stopped, wherever it runs; one that has ended stays as it is.
+
+        Raises:
+            UnknownJob, StorageError: as `get`.
+        """
+        job = await self.get(job_id, user_id=user_id)
+        if job.state not in ENDED:
+            await self._do(lambda client: client.cancel_workflow(job.id, cancel_children=True))
+        return await self.get(job.id, user_id=user_id)
+
+    async def tell(self, job_id: str, job: NewJob, progress: str) -> None:
+        """Note a line of progress.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        attributes = {**attributes_of(job), "progress": progress}
+        await self._do(lambda client: client.update_workflow_attributes(job_id, attributes))
+
+    async def unfinished(self) -> Sequence[tuple[str, str | None]]:
+        """The id of each job that waits or runs, and the worker that has it.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        if not self.is_there:
+            return []
+        wanted: dict[str, Any] = {"status": ["ENQUEUED", "PENDING"], "load_input": False, "load_output": False}
+        found = await self._do(lambda client: client.list_workflows(name=WORKFLOW, **wanted))
+        return [(str(s.workflow_id), s.executor_id if s.status == "PENDING" else None) for s in found]
+
+    async def cancelled(self, job_ids: Sequence[str]) -> set[str]:
+        """Which of these somebody has cancelled.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        wanted: dict[str, Any] = {"workflow_ids": [*job_ids], "load_input": False, "load_output": False}
+        found = await self._do(lambda client: client.list_workflows(status="CANCELLED", **wanted))
+        return {str(status.workflow_id) for status in found}
+
+    async def aclose(self) -> None:
+        """Close the connections; a second at most."""
+        client, self._client = self._client, None
+        if client is not None:
+            with anyio.move_on_after(1, shield=True):
+                await anyio.to_thread.run_sync(client.destroy, abandon_on_cancel=True)
+
+    async def _do(self, work: Callable[[Any], Result]) -> Result:
+        return await anyio.to_thread.run_sync(self._done, work, abandon_on_cancel=True)
+
+    def _done(self, work: Callable[[Any], Result]) -> Result:
+        try:
+            return work(self._opened())
+        except (StorageError, ConfigError):
+            raise
+        except Exception as exc:  # DBOS lets through whatever its drivers raise
+            text = f"The jobs cannot be reached ({type(exc).__name__})."
+            raise StorageError(text, "Check the database, then try again.") from exc
+
+    def _opened(self) -> Any:
+        """DBOS's client, its tables made first where they are missing."""
+        with self._lock:
+            if self._client is None:
+                dbos = import_dbos()
+                if not self._shared:
+                    self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self._file.touch(mode=0o600, exist_ok=True)
+                dbos.run_dbos_database_migrations(self.url, schema=SCHEMA)
+                self._client = dbos.DBOSClient(
+                    system_database_url=self.url,
+                    dbos_system_schema=SCHEMA,
+                    serializer=dbos.DBOSPortableJSONSerializer(),
+                    application_name=APPLICATION,
+                    retry_connection_errors=False,
+                )
+            return self._client
+
+
+def import_dbos() -> Any:
+    """The library, which takes a second to import, kept quiet.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    logger = logging.getLogger("dbos")
+    if not logger.handlers:  # else it would bring one that writes to the terminal
+        logger.addHandler(logging.NullHandler())
+    try:
+        return import_module("dbos")
+    except ImportError:
+        text = "Work in the background needs a library that is not installed."
+        raise ConfigError(text, "Install the extra: pip install 'zen-mcp-server[jobs]'") from None
+
+
+def attributes_of(job: NewJob) -> dict[str, str]:
+    """What is known of a job without its spec."""
+    return {"kind": job.kind, "title": job.title}
+
+
+def _job(status: Any) -> Job:
+    state = _STATES[status.status]
+    result, error = None, None
+    if state == "done" and isinstance(status.output, str):
+        outcome = cast("dict[str, JSONObject]", json.loads(status.output))
+        result, error = outcome.get("result"), outcome.get("error")
+        state = "failed" if error is not None else "done"
+    elif state == "failed":
+        error = {"kind": "InternalError", "problem": "It failed several times; the server's log has the details."}
+    attributes: dict[str, str] = status.attributes or {}
+    return Job(
+        id=status.workflow_id,
+        kind=attributes.get("kind", ""),
+        user_id=status.authenticated_user or "",
+        title=attributes.get("title", ""),
+        state=state,
+        created_at=status.created_at / 1000,
+        ended_at=status.completed_at / 1000 if status.completed_at else None,
+        progress=attributes.get("progress", ""),
+        result=result,
+        error=error,
+    )
