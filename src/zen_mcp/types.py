@@ -99,6 +99,7 @@ class ModelRequest:
         on_cut: what becomes of an answer that is cut in the middle; None: as providers.yaml says.
         cache: whether an identical answer may be given again; None: as server.yaml says.
         json_mode, json_schema: the answer is to be JSON, of this JSON Schema.
+        json_lenient: whoever asked reads other answers, too: nothing is said of JSON in words, checked or repaired.
         functions: what the model may call, as OpenAI writes them (`{"name", "description", "parameters"}`).
         web_search: the model may search the web, where its vendor offers that.
         thread_id: the thread that the question belongs to, for the ledger; None for none.
@@ -121,6 +122,7 @@ class ModelRequest:
     cache: CacheUse | None = None
     json_mode: bool = False
     json_schema: JSONObject | None = None
+    json_lenient: bool = False
     functions: tuple[JSONObject, ...] = ()
     web_search: bool = False
     thread_id: str | None = None

@@ -31,8 +31,8 @@ ANSWER_SECONDS = 30.0
 class ServerFolder:
     """Everything a server under test reads and writes, in one folder.
 
-    `models` is what models.yaml holds under `models:`; `settings` is server.yaml,
-    `providers` is providers.yaml.
+    `models` is what models.yaml holds under `models:`; `settings` is server.yaml, with all tools offered unless it says
+    otherwise; `providers` is providers.yaml.
     """
 
     path: Path
@@ -51,7 +51,11 @@ class ServerFolder:
         config = self.path / "config"
         for folder in (config, self.work):
             folder.mkdir(parents=True, exist_ok=True)
-        contents = {"models": {"models": self.models}, "server": self.settings, "providers": self.providers}
+        contents = {
+            "models": {"models": self.models},
+            "server": {"tools": ["full"], **self.settings},
+            "providers": self.providers,
+        }
         for name, content in contents.items():
             file = config / f"{name}.yaml"
             text = json.dumps({"version": "1.0", **content})

@@ -184,7 +184,7 @@ class ServerSettings(Settings):
     )
     log: LogSettings = Field(default_factory=LogSettings, description="Logs.")
     disabled_tools: Names = Field(default=(), description="Tools that are not offered.")
-    tools: Names = Field(default=("core",), description="A profile (`core`, `full`) or the names of tools.")
+    tools: Names = Field(default=("core",), description="Profiles (`core`, `full`), names of tools, or both.")
     plugin_folders: tuple[Path, ...] = Field(
         default=(), description="Folders of your own tools; their code runs with the server's rights."
     )

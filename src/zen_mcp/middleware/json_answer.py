@@ -24,7 +24,7 @@ async def json_answer(request: ModelRequest, call_next: CallNext[ModelRequest, M
         InvalidArguments: the schema itself is wrong.
         VendorBadAnswer: neither the answer nor its repair is what was wished.
     """
-    if request.json_schema is None and not request.json_mode:
+    if request.json_lenient or (request.json_schema is None and not request.json_mode):
         return await call_next(request)
     _check_schema(request.json_schema)
     # Pieces of something that may have to be repaired are of no use to anybody.

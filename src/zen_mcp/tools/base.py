@@ -41,12 +41,14 @@ class ToolHints:
     """What clients may know about a tool before they call it.
 
     `read_only`: it changes nothing outside the server, so clients may call it in parallel. `open_world`: it talks
-    to vendors. `always_load`: clients that hide tools until searched should show this one.
+    to vendors. `always_load`: clients that hide tools until searched should show this one. `core`: it is offered where
+    server.yaml does not ask for more.
     """
 
     read_only: bool = True
     open_world: bool = True
     always_load: bool = False
+    core: bool = True
 
 
 @runtime_checkable

@@ -30,6 +30,7 @@ from zen_mcp.tools.file_names import InlineFile
 from zen_mcp.tools.files import read_files
 from zen_mcp.tools.git import Changes, read_changes
 from zen_mcp.tools.images import read_images
+from zen_mcp.tools.messages import alternating
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.room import UNKNOWN_WINDOW_TOKENS, reserved_tokens, room_for_files, surplus_tokens
 from zen_mcp.tools.services import ToolServices, ToolSettings
@@ -76,6 +77,7 @@ class Wishes:
     thinking: ThinkingEffort | None = None
     cache: CacheUse | None = None
     json_schema: JSONObject | None = None
+    json_lenient: bool = False
     web_search: bool = False
     functions: tuple[JSONObject, ...] = ()
     on_cut: OnCut | None = None
@@ -280,7 +282,7 @@ class ToolContext:
             ModelRequest(
                 request_id=self.request_id,
                 model=model.name,
-                messages=(Message(role="system", text=system), *past.messages),
+                messages=(Message(role="system", text=system), *alternating(past.messages)),
                 tool=self.request.tool,
                 caller=self.caller,
                 timeout_seconds=min(model.timeout_seconds, self.request.max_seconds or model.timeout_seconds),

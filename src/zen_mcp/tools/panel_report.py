@@ -43,9 +43,9 @@ class PanelResult(ToolResult):
     summary: str = ""
     answers: list[PanelAnswer] = Field(default=[])
     total_tokens: SkipJsonSchema[int | None] = None
-    total_cost_dollars: float | None = None
+    total_cost_dollars: SkipJsonSchema[float | None] = None
     seconds: SkipJsonSchema[float] = 0.0
-    continuation_id: str = ""
+    continuation_id: SkipJsonSchema[str] = ""
     notes: SkipJsonSchema[list[str]] = Field(default=[])
 
 

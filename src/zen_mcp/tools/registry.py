@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,8 +17,11 @@ from zen_mcp.tools.context import ToolContext, ToolServices
 from zen_mcp.tools.one_tool import UNSET, limited, services_for
 from zen_mcp.types import ToolRequest, ToolResponse
 
-PROFILES = ("core", "full")
-"""Sets of tools by name. Today both hold every tool; `core` stays short when there are more."""
+PROFILES: Mapping[str, Callable[[ToolProtocol], bool]] = {
+    "core": lambda tool: not isinstance(tool, BaseTool) or tool.hints.core,
+    "full": lambda tool: True,
+}
+"""Sets of tools by name, each with what belongs to it. A tool that a user added is in `core` unless it says no."""
 
 
 class ToolRegistry:
@@ -135,11 +138,14 @@ async def _executed(tool: ToolProtocol, context: ToolContext) -> ToolResponse:
 
 def _chosen(tools: Sequence[ToolProtocol], offered: Sequence[str]) -> Sequence[ToolProtocol]:
     """The tools of the named profiles, and those that are named."""
-    if any(name in PROFILES for name in offered):
-        return tools
     by_name = {tool.name: tool for tool in tools}
+    chosen: list[ToolProtocol] = []
     for name in offered:
-        if name not in by_name:
+        if name in PROFILES:
+            chosen += [tool for tool in tools if PROFILES[name](tool)]
+        elif name in by_name:
+            chosen.append(by_name[name])
+        else:
             near = did_you_mean(name, [*by_name, *PROFILES])
             raise ConfigError(f"server.yaml: tools: there is no tool or profile '{name}'.", near)
-    return [by_name[name] for name in offered]
+    return chosen

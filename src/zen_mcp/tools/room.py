@@ -21,6 +21,12 @@ def reserved_tokens(model: Model, window: int) -> int:
     return min(most, LARGEST_RESERVED_ANSWER_TOKENS, window // 4)
 
 
+def room_beside(system: str, model: Model) -> int:
+    """How many tokens a question may have, its files included, for this model itself to take it."""
+    window = model.context_window or UNKNOWN_WINDOW_TOKENS
+    return window - reserved_tokens(model, window) - estimate_tokens(system)
+
+
 def room_for_files(
     models: Sequence[Model], gateway: Gateway, *, prompts: Mapping[str, str], taken_tokens: int
 ) -> Room | None:

@@ -12,7 +12,9 @@ _OPEN: tuple[JSONValue, ...] = (True, {})
 """Values of `additionalProperties` that say no more than its absence."""
 
 # Bounds stand in the descriptions, in words; arguments are checked centrally, whatever the schema says.
-_DROPPED = frozenset({"title", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum"})
+_DROPPED = frozenset(
+    {"title", "default", "discriminator", "minimum", "maximum", "exclusiveMinimum", "maxItems", "minLength"}
+)
 
 
 def compact_schema(model: type[BaseModel], *, output: bool = False) -> JSONObject:
@@ -24,20 +26,21 @@ def compact_schema(model: type[BaseModel], *, output: bool = False) -> JSONObjec
     schema = cast("JSONObject", model.model_json_schema())
     definitions = cast("dict[str, JSONValue]", schema.pop("$defs", {}))
     schema.pop("description", None)
+    if len(cast("JSONObject", schema.get("properties", {}))) < len(model.model_fields):
+        schema.pop("additionalProperties", None)  # more is taken than is listed
     compact = cast("JSONObject", _compact(schema, definitions))
     if output:
         compact.pop("required", None)
         compact.pop("additionalProperties", None)
         properties = cast("dict[str, JSONObject]", compact.get("properties", {}))
-        compact["properties"] = {name: _outline(value) for name, value in properties.items()}
+        outlines: JSONObject = {name: _outline(value) for name, value in properties.items()}
+        if not outlines:
+            return {"type": "object"}
+        compact["properties"] = outlines
     return compact
 
 
 def _outline(schema: JSONObject) -> JSONObject:
-    if schema.get("type") == "array":
-        items = schema.get("items")
-        kind = items.get("type") if isinstance(items, dict) else None
-        return {"type": "array", "items": {"type": kind}} if kind else {"type": "array"}
     return {key: value for key, value in schema.items() if key == "type"}
 
 

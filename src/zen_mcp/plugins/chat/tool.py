@@ -36,8 +36,8 @@ class ChatResult(ToolResult):
 
     text: str = ""
     continuation_id: str = ""
-    model: str = ""
-    vendor: str = ""
+    model: SkipJsonSchema[str] = ""
+    vendor: SkipJsonSchema[str] = ""
     answered_by: SkipJsonSchema[str] = ""
     input_tokens: SkipJsonSchema[int | None] = None
     output_tokens: SkipJsonSchema[int | None] = None

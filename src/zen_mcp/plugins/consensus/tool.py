@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
@@ -15,6 +16,11 @@ from zen_mcp.tools.file_names import FileEntry
 from zen_mcp.tools.panel import LARGEST_PANEL, Member, Stance, ask_panel, check_answered, check_panel, panel_seconds
 from zen_mcp.tools.panel_report import PanelResult, report
 from zen_mcp.types import CacheUse, ModelResponse, ThinkingEffort, ToolResponse
+
+_LISTED_MODELS: dict[str, Any] = {
+    "type": "array",
+    "items": {"anyOf": [{"type": "string"}, {"type": "object"}]},
+}
 
 
 class MemberParams(ToolParams):
@@ -32,14 +38,17 @@ class ConsensusParams(ToolParams):
     """
 
     prompt: str = Field(description="Question with all context, neutrally put")
-    models: list[str | MemberParams] = Field(default=[], description="2-16; default: the configured panel")
-    files: list[FileEntry] = Field(default=[], description="Paths")
-    images: list[str] = Field(default=[], description="Paths")
-    temperature: float | None = Field(default=None, ge=0, le=2, description="0-2")
-    thinking: ThinkingEffort | None = Field(default=None, description="Reasoning effort")
+    models: Annotated[list[str | MemberParams], WithJsonSchema(_LISTED_MODELS)] = Field(
+        default=[],
+        description="2-16 names or {model, stance: for|against|neutral, stance_prompt}; default: the configured panel",
+    )
+    files: list[FileEntry] = Field(default=[])
+    images: SkipJsonSchema[list[str]] = Field(default=[])
+    temperature: SkipJsonSchema[float | None] = Field(default=None, ge=0, le=2)
+    thinking: ThinkingEffort | None = None
     quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
     timeout_seconds: float | None = Field(default=None, gt=0, description="Return what is there by then")
-    continuation_id: str | None = Field(default=None, description="Thread to continue")
+    continuation_id: str | None = None
     cache: SkipJsonSchema[CacheUse | None] = Field(default=None, description="Reuse identical answers")
     dry_run: SkipJsonSchema[bool] = Field(default=False, description="Only estimate the cost")
 

@@ -40,7 +40,7 @@ class EstimateResult(ToolResult):
     problems: SkipJsonSchema[list[str]] = Field(default=[])
 
 
-@tool(result=EstimateResult, hints=ToolHints(open_world=False))
+@tool(result=EstimateResult, hints=ToolHints(open_world=False, core=False))
 async def estimate(params: EstimateParams, context: ToolContext) -> ToolResponse:
     """Count what would be sent to each model, and price it. A model that cannot take it is told among the others."""
     if len(params.models) > MOST_MODELS:

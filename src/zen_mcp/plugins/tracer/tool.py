@@ -51,7 +51,7 @@ class TracerResult(ToolResult):
     more: SkipJsonSchema[int] = 0
 
 
-@tool(result=TracerResult, hints=ToolHints(open_world=False))
+@tool(result=TracerResult, hints=ToolHints(open_world=False, core=False))
 async def tracer(params: TracerParams, context: ToolContext) -> ToolResponse:
     """Trace in a process of its own, and say what was found."""
     request = await anyio.to_thread.run_sync(_request, params, context)

@@ -23,7 +23,7 @@ class UsageParams(ToolParams):
     since: str = Field(default="7d", description="7d or date")
 
 
-@tool(hints=ToolHints(open_world=False))
+@tool(hints=ToolHints(open_world=False, core=False))
 async def usage(params: UsageParams, context: ToolContext) -> ToolResponse:
     """Sum what the caller used, or everybody where he may see that."""
     report = await context.usage(by=params.by, since=since_when(params.since, now=time.time()))

@@ -1,0 +1,1 @@
+"""The `secaudit` tool."""

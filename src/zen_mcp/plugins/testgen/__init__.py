@@ -1,0 +1,1 @@
+"""The `testgen` tool."""
