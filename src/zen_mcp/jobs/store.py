@@ -242,7 +242,8 @@ def attributes_of(job: NewJob) -> dict[str, str]:
 
 def _job(status: Any) -> Job:
     state = _STATES[status.status]
-    result, error = None, None
+    result: JSONObject | None = None
+    error: JSONObject | None = None
     if state == "done" and isinstance(status.output, str):
         outcome = cast("dict[str, JSONObject]", json.loads(status.output))
         result, error = outcome.get("result"), outcome.get("error")

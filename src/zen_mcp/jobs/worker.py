@@ -133,13 +133,6 @@ class JobWorker:
     async def _has_work(self) -> bool:
         try:
             return bool(await self.store.unfinished())
-        except StorageError as exc:
-            _log.warning("jobs_not_read", reason=exc.problem)
-            return False
-
-    async def _has_work(self) -> bool:
-        try:
-            return bool(await self.store.unfinished())
         except ZenError as exc:
             _log.warning("jobs_not_read", reason=exc.problem)
             return False
