@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.calls import calls  # noqa: E402
 from benchmarks.figures import Figure  # noqa: E402
+from benchmarks.governance import governance  # noqa: E402
 from benchmarks.provider import provider  # noqa: E402
 from benchmarks.startup import startup  # noqa: E402
 
@@ -32,7 +33,12 @@ class Suite:
     run: Callable[[Path], list[Figure]]
 
 
-SUITES = (Suite(name="startup", run=startup), Suite(name="calls", run=calls), Suite(name="provider", run=provider))
+SUITES = (
+    Suite(name="startup", run=startup),
+    Suite(name="calls", run=calls),
+    Suite(name="provider", run=provider),
+    Suite(name="governance", run=governance),
+)
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import Config
 from zen_mcp.middleware.base import Middleware
-from zen_mcp.observability.logs import configure_logs
+from zen_mcp.observability.logs import conceal, configure_logs
 from zen_mcp.types import Caller, ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
 UNLIMITED_CHARACTERS = 10_000_000
@@ -56,6 +56,7 @@ async def open_app(
     roots = (*(settings.server.roots or (Path.cwd(),)), *(Path(name).parent for name in named))
     settings = replace(settings, server=settings.server.model_copy(update={"roots": roots}))
     app = build(settings, environ=os.environ, model_watchers=watchers)
+    conceal(app.ground.secrets)
     try:
         yield app
     finally:

@@ -56,6 +56,7 @@ _NOT_FROM_PROJECT = (
     ("http",),
     ("auth",),
     ("log", "file"),
+    ("log", "content"),
 )
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""
 

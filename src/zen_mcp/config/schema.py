@@ -51,6 +51,7 @@ class LogSettings(Settings):
     level: LogLevel = Field(default="INFO", description="The least important level that is written.")
     format: Literal["json", "console"] = Field(default="json", description="One JSON object per line, or text.")
     file: Path | None = Field(default=None, description="A file that rotates; without it, stderr.")
+    content: Flag = Field(default=False, description="Whether prompts and arguments may stand in the log.")
 
 
 class SemanticSettings(Settings):

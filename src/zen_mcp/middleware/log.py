@@ -15,6 +15,7 @@ _log = EventLog()
 async def log_tool(request: ToolRequest, call_next: CallNext[ToolRequest, ToolResponse]) -> ToolResponse:
     """Log a tool call: name, seconds, and the kind of a failure."""
     started = time.perf_counter()
+    _log.debug("tool_arguments", call=request.request_id, tool=request.tool, arguments=dict(request.arguments))
     try:
         response = await call_next(request)
     except ZenError as exc:

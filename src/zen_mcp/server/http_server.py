@@ -24,7 +24,7 @@ from zen_mcp.app import App, build
 from zen_mcp.config.http_schema import HttpSettings
 from zen_mcp.config.schema import Config
 from zen_mcp.errors import ZenError
-from zen_mcp.observability.logs import EventLog, configure_logs
+from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback
 from zen_mcp.server.http_guard import AnswerLimit, HostGuard, Replay, Traffic, read_body, refusal
@@ -54,6 +54,7 @@ def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, i
     configure_logs(config.server.log)
     _adopt_logs()
     app = build(config, environ=os.environ, door="http")
+    conceal(app.ground.secrets)
     server = HttpServer(app, arguments, listener, is_worker=is_worker)
     anyio.run(server.serve)
     return INTERRUPTED if server.was_hurried else 0

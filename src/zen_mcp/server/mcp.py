@@ -255,7 +255,7 @@ def _succeeded(response: ToolResponse, *, links: bool) -> types.CallToolResult:
 def _failed(exc: Exception, call_id: str, tool: str) -> types.CallToolResult:
     """A failure as a tool result; the text says ERROR because some clients drop the flag."""
     if isinstance(exc, UnknownTool):
-        raise MCPError(code=types.INVALID_PARAMS, message=str(exc)) from exc
+        raise MCPError(code=types.INVALID_PARAMS, message=str(exc), data={"call_id": call_id}) from exc
     foreseen = only_foreseen(exc)
     if foreseen is None:
         text, error = f"ERROR: {tell_crash(exc, tool, call_id)}", {"kind": "InternalError"}

@@ -18,7 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import ZenError
-from zen_mcp.observability.logs import EventLog, configure_logs
+from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.mcp import LISTS, McpDoor
 from zen_mcp.server.prelude import Handover
@@ -46,6 +46,7 @@ def run(arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> i
         config = load_config(parsed.config, environ=os.environ)
         configure_logs(config.server.log)
         app = build(config, environ=os.environ, door="stdio")
+        conceal(app.ground.secrets)
     except ZenError as exc:
         sys.stderr.write(f"zen serve: {exc}\n")
         return 2

@@ -12,6 +12,7 @@ import anyio
 from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.errors import ConfigError, InvalidArguments, ToolTimeout, UnknownTool, did_you_mean
 from zen_mcp.middleware.base import Middleware, compose
+from zen_mcp.observability.logs import enter_call
 from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.tools.context import ToolContext, ToolServices
 from zen_mcp.tools.one_tool import UNSET, limited, services_for
@@ -96,6 +97,7 @@ class ToolRegistry:
         Raises:
             ZenError: a foreseen failure, to be told to the caller.
         """
+        enter_call(request.request_id, request.arguments)
         return await self._call(request)
 
     async def _run(self, request: ToolRequest) -> ToolResponse:

@@ -1,0 +1,13 @@
+"""What it costs to watch over calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.ledger import ledger
+
+
+def governance(folder: Path) -> list[Figure]:
+    """All of it."""
+    return ledger(folder)
