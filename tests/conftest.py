@@ -60,12 +60,13 @@ def models(request: pytest.FixtureRequest, upstream: Upstream) -> dict[str, dict
 def folder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, dict[str, Any]]
 ) -> ServerFolder:
-    """A server's folder with those models, and the `SETTINGS` and `PROVIDERS` of the test's file."""
+    """A server's folder with those models, and the `SETTINGS`, `PROVIDERS` and `LIMITS` of the test's file."""
     return ServerFolder(
         path=tmp_path_factory.mktemp("server"),
         models=models,
         settings=_constant(request, "SETTINGS"),
         providers=_constant(request, "PROVIDERS"),
+        limits=_constant(request, "LIMITS"),
     )
 
 

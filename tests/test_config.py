@@ -15,7 +15,7 @@ import pytest
 from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
 from zen_mcp.config.folders import cache_path, config_files, state_path, user_config_path
 from zen_mcp.config.http_schema import AuthSettings, GrantSettings, HttpSettings, JwtSettings
-from zen_mcp.config.limit_schema import Limit, LimitsFile, RateLimits
+from zen_mcp.config.limit_schema import Budget, Budgets, Limit, LimitsFile, RateLimits
 from zen_mcp.config.load import load_config
 from zen_mcp.config.model_schema import (
     CapabilitySettings,
@@ -232,6 +232,14 @@ def test_an_unknown_key_is_named_with_file_line_and_the_nearest_one(home: Home) 
             "Did you mean 'requests_per_minute'?",
         ),
         ("limits.yaml", "rate_limits: {global: {requests_per_minute: 0}}\n", 1, "must be more than 0."),
+        ("limits.yaml", "rate_limits:\n  per_user:\n    tokens_per_day: -5\n", 3, "'-5' must be more than 0."),
+        ("limits.yaml", "rate_limits:\n  per_user: {requests_per_hour: 1.5}\n", 2, "must be a whole number."),
+        ("limits.yaml", "rate_limits: {global: {dollars_per_day: 0}}\n", 1, "'0' must be more than 0."),
+        ("limits.yaml", "budgets:\n  global: {dya: 5}\n", 2, "Did you mean 'day'?"),
+        ("limits.yaml", "budgets:\n  per_user: {day: 0}\n", 2, "budgets.per_user.day: '0' must be more than 0."),
+        ("limits.yaml", "budgets:\n  warn_percent: 120\n", 2, "'120' must be 100 or less."),
+        ("limits.yaml", "budgets: {on_panel: shrnk}\n", 1, "Did you mean 'shrink'?"),
+        ("limits.yaml", "budgets: {when_redis_is_away: opened}\n", 1, "Did you mean 'open'?"),
     ],
 )
 def test_a_wrong_setting_is_reported_with_its_line(home: Home, file: str, text: str, line: int, says: str) -> None:
@@ -405,6 +413,8 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     LimitsFile,
     RateLimits,
     Limit,
+    Budgets,
+    Budget,
 )
 
 

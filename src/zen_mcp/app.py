@@ -14,6 +14,8 @@ from zen_mcp.gateway import Gateway
 from zen_mcp.ground import Door, Ground, lay_ground
 from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
+from zen_mcp.middleware.limit_setup import limits_of
+from zen_mcp.middleware.limits import Limits
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.usage import UsageReports
@@ -43,6 +45,7 @@ class App:
     usage: UsageReports
     registry: ToolRegistry
     plugins: tuple[Plugin, ...]
+    limits: Limits
 
     def warm_up(self) -> None:
         """Import what the first model request needs; slow, so run it in a thread."""
@@ -110,8 +113,12 @@ def build(
     settings = config.server
     catalog = Catalog.from_config(config)
     ground = ground or lay_ground(config, environ=environ, door=door)
+    ours = discover()
+    plugins = ground.plugins.find(settings.plugin_folders, taken=[tool.name for tool in ours])
+    tools = (*ours, *(tool for plugin in plugins for tool in plugin.content.tools))
+    limits = _limits(config, catalog, ground, [tool.name for tool in tools])
     background = BackgroundCalls(ground.worker)
-    parts = Parts(config=config, catalog=catalog, ground=ground, background=background)
+    parts = Parts(config=config, catalog=catalog, ground=ground, background=background, limits=limits)
     ground.secrets.update(catalog.secrets())
     ground.secrets.update(settings.telemetry.headers.values())
     ground.ledger.retention_days = settings.ledger.retention_days
@@ -123,6 +130,7 @@ def build(
         conversations=conversations,
         usage=UsageReports(ground.database),
         jobs=ground.worker.store,
+        limits=limits,
         settings=ToolSettings(
             max_result_characters=settings.max_result_characters,
             max_prompt_characters=settings.max_prompt_characters,
@@ -135,10 +143,8 @@ def build(
             agents=settings.agents,
         ),
     )
-    ours = discover()
-    plugins = ground.plugins.find(settings.plugin_folders, taken=[tool.name for tool in ours])
     registry = ToolRegistry(
-        (*ours, *(tool for plugin in plugins for tool in plugin.content.tools)),
+        tools,
         services=services,
         chain=chain("tools", settings.middleware.tools, TOOL_STEPS, parts, ToolResponse),
         offered=settings.tools,
@@ -158,7 +164,12 @@ def build(
         usage=services.usage,
         registry=registry,
         plugins=plugins,
+        limits=limits,
     )
+
+
+def _limits(config: Config, catalog: Catalog, ground: Ground, tools: Sequence[str]) -> Limits:
+    return limits_of(config, catalog, tools, database=ground.database, redis=ground.redis, memory=ground.counters)
 
 
 def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
@@ -171,6 +182,7 @@ def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
         balance=ground.balance,
         capacity=Capacity(),
         watchers=ground.watchers(),
+        check=parts.limits.check_model,
     )
     steps = chain("models", config.server.middleware.models, MODEL_STEPS, parts, ModelResponse)
     return Gateway(catalog=parts.catalog, router=router, chain=(*watchers, *steps))

@@ -17,6 +17,7 @@ from zen_mcp.middleware.base import Middleware
 from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
 from zen_mcp.middleware.ledger import ModelLedger, ToolLedger
+from zen_mcp.middleware.limits import Limits
 from zen_mcp.middleware.log import log_model, log_tool
 from zen_mcp.middleware.metrics import ModelMetrics, ToolMetrics
 from zen_mcp.middleware.named import chain_of
@@ -40,6 +41,7 @@ class Parts:
     catalog: Catalog
     ground: Ground
     background: BackgroundCalls
+    limits: Limits
 
     def vendor(self, model: str) -> str:
         """The vendor of a model that is known."""
@@ -55,6 +57,7 @@ TOOL_STEPS: Mapping[str, Callable[[Parts], ToolStep | None]] = {
     "background": lambda parts: parts.background,
     "metrics": lambda parts: ToolMetrics(parts.ground.metrics) if parts.ground.metrics else None,
     "ledger": lambda parts: ToolLedger(parts.ground.ledger),
+    "limits": lambda parts: parts.limits.around_tool if parts.limits.tool_rules else None,
 }
 """The steps around every tool call by name, outermost first; docs/middleware.md says why in this order."""
 
@@ -65,6 +68,7 @@ MODEL_STEPS: Mapping[str, Callable[[Parts], ModelStep | None]] = {
         ModelMetrics(parts.ground.metrics, vendor_of=parts.vendor) if parts.ground.metrics else None
     ),
     "ledger": lambda parts: ModelLedger(parts.ground.ledger, vendor_of=parts.vendor),
+    "limits": lambda parts: parts.limits.around_model if parts.limits.model_rules else None,
     "cache": lambda parts: _cache(parts),  # noqa: PLW0108 - defined below
     "json": lambda _: json_answer,
 }

@@ -27,6 +27,7 @@ from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.watch import AttemptWatcher
 from zen_mcp.storage.base import Database
 from zen_mcp.storage.ledger import Ledger
+from zen_mcp.storage.memory_counters import MemoryCounters
 from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisRests
 from zen_mcp.storage.sqlite import SQLiteDatabase
@@ -48,6 +49,7 @@ class Ground:
     redis: Redis | None
     health: HealthBoard
     balance: Balance
+    counters: MemoryCounters
     metrics: Metrics | None
     """None where nobody can read them."""
     export: MetricsExport | None
@@ -117,6 +119,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
             shared=RedisRests(redis) if redis else None,
         ),
         balance=Balance(),
+        counters=MemoryCounters(),
         metrics=metrics,
         export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
         tracing=tracing_for(settings.telemetry, environ),

@@ -32,13 +32,14 @@ class ServerFolder:
     """Everything a server under test reads and writes, in one folder.
 
     `models` is what models.yaml holds under `models:`; `settings` is server.yaml, with all tools offered unless it says
-    otherwise; `providers` is providers.yaml.
+    otherwise; `providers` is providers.yaml, `limits` is limits.yaml.
     """
 
     path: Path
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     providers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    limits: Mapping[str, Any] = field(default_factory=dict[str, Any])
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
@@ -55,6 +56,7 @@ class ServerFolder:
             "models": {"models": self.models},
             "server": {"tools": ["full"], **self.settings},
             "providers": self.providers,
+            "limits": self.limits,
         }
         for name, content in contents.items():
             file = config / f"{name}.yaml"

@@ -118,6 +118,7 @@ def load_config(
         models=MappingProxyType(models),
         server_places=MappingProxyType(sources["server"].places),
         provider_places=MappingProxyType(sources["providers"].places),
+        limit_places=MappingProxyType(sources["limits"].places),
         environment=loading.environment,
         files=tuple(files),
         folders=tuple((layer, Path(folder)) for layer, folder in folders),

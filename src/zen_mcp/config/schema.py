@@ -257,8 +257,8 @@ class Config:
     """All settings of all layers, checked; nothing changes it.
 
     Attributes:
-        server_places, provider_places: where each setting of server.yaml and providers.yaml was written; defaults of
-            the program are not in them.
+        server_places, provider_places, limit_places: where each setting of these files was written; defaults of the
+            program are not in them.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
         folders: every settings folder looked at as (layer, path), lowest first.
@@ -271,6 +271,7 @@ class Config:
     models: Mapping[str, ConfiguredModel]
     server_places: Mapping[KeyPath, Place]
     provider_places: Mapping[KeyPath, Place]
+    limit_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
     folders: tuple[tuple[str, Path], ...]

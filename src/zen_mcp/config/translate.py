@@ -27,6 +27,7 @@ _SAYINGS: Mapping[str, str] = {
     "path_type": "must be a path",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
     "literal_error": "must be {expected}",
     "tuple_type": "must be a list",
     "list_type": "must be a list",

@@ -62,6 +62,19 @@ Dollars = Annotated[
     Field(ge=0),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, _VARIABLE]}),
 ]
+Allowance = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(gt=0),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _VARIABLE]}),
+]
+"""Dollars that may be spent."""
+Percent = Annotated[
+    float,
+    BeforeValidator(_number),
+    Field(gt=0, le=100),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": 100}, _VARIABLE]}),
+]
 Share = Annotated[
     float,
     BeforeValidator(_number),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
@@ -52,6 +52,7 @@ class Router:
         settings: providers.yaml.
         health, balance, capacity: what is remembered of deployments from call to call.
         watchers: see every HTTP request.
+        check: refuses a model that is to answer in the place of the one asked, or for its group; None refuses none.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Router:
         balance: Balance,
         capacity: Capacity,
         watchers: Sequence[AttemptWatcher] = (),
+        check: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._catalog = catalog
         self._provider = provider
@@ -72,6 +74,7 @@ class Router:
         self._balance = balance
         self._capacity = capacity
         self._watchers = watchers
+        self._check = check
 
     async def ask(self, request: ModelRequest) -> ModelResponse:
         """Answer a request within its deadline.
@@ -196,6 +199,8 @@ class Router:
 
     async def _attempt(self, call: Call, model: Model, *, alternatives: bool) -> ModelResponse:
         """One HTTP request, and what is learned from it."""
+        if self._check is not None and model.name != call.request.model:
+            await self._check(model.name)
         # With somebody else to ask, half of the time is kept for him.
         limit = call.remaining_seconds / 2 if alternatives else call.remaining_seconds
         tokens = call.request.prompt_tokens or 0

@@ -9,7 +9,7 @@ from typing import Literal
 
 import anyio
 
-from zen_mcp.errors import InvalidArguments, ModelUnavailable, PanelFailed, ZenError
+from zen_mcp.errors import InvalidArguments, ModelUnavailable, PanelFailed, PromptTooLong, ZenError
 from zen_mcp.tools.context import Model, ToolContext
 from zen_mcp.types import ModelResponse
 
@@ -96,6 +96,38 @@ async def _outcome(index: int, member: Member, ask_member: AskMember) -> Outcome
 def _progress_line(outcome: Outcome) -> str:
     how = "answered" if outcome.response else f"failed ({outcome.error.kind})" if outcome.error else "stopped"
     return f"{outcome.member.label} {how} after {outcome.seconds:.1f} s"
+
+
+async def affordable(
+    members: Sequence[Member], tokens_of: Callable[[int], int], context: ToolContext
+) -> tuple[tuple[Member, ...], tuple[str, ...]]:
+    """The members whom the budgets let ask, and a note on those left out; no note when nobody is.
+
+    Args:
+        members: who is to be asked.
+        tokens_of: about how many tokens go to the member at a place.
+        context: of the call.
+
+    Raises:
+        BudgetExceeded: the panel would pass a budget, and the settings refuse it.
+    """
+    if not context.services.limits.has_budgets:
+        return tuple(members), ()
+    asked = [(member.model.name, _tokens(tokens_of, index)) for index, member in enumerate(members)]
+    fit = await context.services.limits.fit_panel(context.caller, context.request.tool, asked)
+    if not fit.because:
+        return tuple(members), ()
+    left_out = ", ".join(member.label for index, member in enumerate(members) if index not in fit.kept)
+    note = f"Shrunk to {len(fit.kept)} of {len(members)}, without {left_out}: {fit.because}"
+    return tuple(members[index] for index in fit.kept), (note,)
+
+
+def _tokens(tokens_of: Callable[[int], int], index: int) -> int:
+    """Nothing for a prompt that is too long: it will not be sent."""
+    try:
+        return tokens_of(index)
+    except PromptTooLong:
+        return 0
 
 
 def check_panel(members: Sequence[Member]) -> None:

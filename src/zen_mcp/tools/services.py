@@ -11,6 +11,7 @@ from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
 from zen_mcp.jobs.store import JobStore
+from zen_mcp.middleware.limits import Limits
 from zen_mcp.storage.usage import UsageReports
 from zen_mcp.types import JSONValue
 
@@ -39,11 +40,12 @@ class ToolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServices:
-    """What every call shares: the catalog, the gateway, the threads, the ledger's reports, the jobs, the settings."""
+    """What every call shares: the catalog, the gateway, the threads, the reports, the settings, the limits."""
 
     catalog: Catalog
     gateway: Gateway
     conversations: Conversations
     usage: UsageReports
     jobs: JobStore
+    limits: Limits
     settings: ToolSettings

@@ -11,9 +11,18 @@ from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Wishes, answer_of
-from zen_mcp.tools.estimate import estimated
+from zen_mcp.tools.estimate import Estimate, estimated
 from zen_mcp.tools.file_names import FileEntry
-from zen_mcp.tools.panel import LARGEST_PANEL, Member, Stance, ask_panel, check_answered, check_panel, panel_seconds
+from zen_mcp.tools.panel import (
+    LARGEST_PANEL,
+    Member,
+    Stance,
+    affordable,
+    ask_panel,
+    check_answered,
+    check_panel,
+    panel_seconds,
+)
 from zen_mcp.tools.panel_report import PanelResult, report
 from zen_mcp.types import CacheUse, ModelResponse, ThinkingEffort, ToolResponse
 
@@ -67,13 +76,14 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
     thread = await context.open_thread(params.continuation_id)
     models = [member.model for member in members]
     question = await context.question(params.prompt, files=params.files, images=params.images, models=models)
+
+    def estimate(index: int) -> Estimate:
+        system = _system_of(members[index], context.prompts)
+        return context.estimate(thread, question, model=members[index].model, system=system)
+
     if params.dry_run:
-        return estimated(
-            [
-                context.estimate(thread, question, model=member.model, system=_system_of(member, context.prompts))
-                for member in members
-            ]
-        )
+        return estimated([estimate(index) for index in range(len(members))])
+    members, shrunk = await affordable(members, lambda index: estimate(index).input_tokens, context)
     await context.progress(0, len(members), f"asking {', '.join(member.label for member in members)}")
     wishes = Wishes(temperature=params.temperature, thinking=params.thinking, cache=params.cache)
 
@@ -99,7 +109,7 @@ async def consensus(params: ConsensusParams, context: ToolContext) -> ToolRespon
         quorum=params.quorum,
         seconds=time.perf_counter() - started,
         limit=context.max_characters,
-        notes=question.notes,
+        notes=(*question.notes, *shrunk),
     )
 
 
