@@ -6,8 +6,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.ledger import ledger
+from benchmarks.limits import limits
 
 
 def governance(folder: Path) -> list[Figure]:
     """All of it."""
-    return ledger(folder)
+    return [*ledger(folder), *limits(folder / "limits")]
