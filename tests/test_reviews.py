@@ -103,7 +103,7 @@ async def test_one_call_reads_the_file_with_line_numbers_and_gives_findings(
     assert data["summary"] == "2 findings: 1 high, 1 info. Needs work."
     text = text_of(result)
     assert text.startswith(data["summary"])
-    assert f"1. high {app}:3: the connection is never closed descriptors run out Fix: use with" in text
+    assert f"1. high {app}:3: the connection is never closed. descriptors run out. Fix: use with" in text
     assert f"continuation_id {data['continuation_id']}" in text
     (member,) = data["members"]
     assert member["cost_dollars"] == pytest.approx(member["input_tokens"] * 0.001 + member["output_tokens"] * 0.01)

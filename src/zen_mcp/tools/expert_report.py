@@ -157,7 +157,7 @@ def _conclusion(inquiry: Inquiry, voices: Sequence[Voice], found: Sequence[Findi
     parts += [_counted(found)] if read else []
     if len(answered) > 1:
         several = sum(len(set(finding.found_by) - {CALLER}) > 1 for finding in found)
-        parts += [f"{several} found by several."] if found else []
+        parts += [f"{several} found by several."] if several else []
         apart = sum(bool(finding.severities) for finding in found)
         parts += [f"{apart} judged of different severity."] if apart else []
     issues = _issues(inquiry.steps)
@@ -197,9 +197,15 @@ def _findings_text(result: FindingsResult, shown: Sequence[Finding], voices: Seq
 def _line(number: int, finding: Finding, *, alone: bool) -> str:
     place = f" {finding.place}" if finding.place else ""
     unknown = " (no such place was sent)" if finding.place_unknown else ""
-    why = f" {finding.why}" if finding.why else ""
+    why = f" {_ended(finding.why)}" if finding.why else ""
     fix = f" Fix: {finding.fix}" if finding.fix else ""
-    return f"{number}. {finding.severity}{place}{unknown}: {finding.what}{why}{fix}{'' if alone else _who(finding)}"
+    who = "" if alone else _who(finding)
+    return f"{number}. {finding.severity}{place}{unknown}: {_ended(finding.what)}{why}{fix}{who}"
+
+
+def _ended(text: str) -> str:
+    """The text with a full stop, where it has no other end."""
+    return text if text.endswith((".", "!", "?", ":", ";")) else f"{text}."
 
 
 def _who(finding: Finding) -> str:
