@@ -6,10 +6,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format types floors fast lock build bench clean
+.PHONY: help setup demo team-demo test check lint format types floors fast lock build bench clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP)  ## make .venv from the locked requirements
 
@@ -18,6 +18,9 @@ $(STAMP): requirements/uv.txt requirements/dev.txt pyproject.toml scripts/bootst
 
 demo: setup  ## a panel of local models answers, through the MCP server
 	@$(PY) examples/demo.py
+
+team-demo: setup  ## three replicas, Postgres, Valkey, a proxy, load; one is killed, nothing is lost
+	@$(PY) examples/team_demo.py
 
 test: setup  ## every test, with coverage
 	@$(PY) -m pytest --cov --cov-report=term:skip-covered

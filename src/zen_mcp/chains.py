@@ -16,6 +16,7 @@ from zen_mcp.jobs.background import BackgroundCalls
 from zen_mcp.middleware.base import Middleware
 from zen_mcp.middleware.cache import ResponseCache, key_of
 from zen_mcp.middleware.json_answer import json_answer
+from zen_mcp.middleware.lead import Lead
 from zen_mcp.middleware.ledger import ModelLedger, ToolLedger
 from zen_mcp.middleware.limits import Limits
 from zen_mcp.middleware.log import log_model, log_tool
@@ -24,7 +25,7 @@ from zen_mcp.middleware.named import chain_of
 from zen_mcp.middleware.similar import SimilarQuestions
 from zen_mcp.middleware.trace import ModelTrace, ToolTrace
 from zen_mcp.providers.embedding import LocalEmbedding
-from zen_mcp.storage.redis import RedisResponses
+from zen_mcp.storage.redis import RedisLeases, RedisResponses
 from zen_mcp.storage.responses import SQLResponses
 from zen_mcp.storage.similar import RedisSimilar, SQLSimilar
 from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
@@ -111,6 +112,7 @@ def _cache(parts: Parts) -> ResponseCache:
         seconds=settings.ttl_seconds,
         fingerprint=lambda name: fingerprint(catalog.resolve(name)),
         similar=_similar(settings, catalog, ground) if settings.semantic.enabled else None,
+        lead=Lead(RedisLeases(ground.redis)) if ground.redis else None,
     )
 
 

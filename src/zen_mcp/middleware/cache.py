@@ -1,4 +1,7 @@
-"""Remembers answers: an identical request is answered from memory, and identical requests at the same time are one."""
+"""Remembers answers: an identical request is answered from memory, and identical requests at the same time are one.
+
+That holds for all replicas together where they share a Redis.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import anyio
 
 from zen_mcp.errors import StorageError, VendorTimeout
 from zen_mcp.middleware.base import CallNext
+from zen_mcp.middleware.lead import Lead
 from zen_mcp.middleware.similar import SimilarQuestions
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.types import CacheUse, FunctionCall, ModelRequest, ModelResponse, Usage
@@ -52,6 +56,7 @@ class ResponseCache:
         seconds: how long an answer is kept.
         fingerprint: what a model's name stands for now (address, deployment), so that changed settings ask anew.
         similar: finds the answer to a question in other words; None where only the same words count.
+        lead: settles with other replicas who asks; None for a server that shares no memory.
     """
 
     def __init__(
@@ -62,8 +67,10 @@ class ResponseCache:
         seconds: float,
         fingerprint: Callable[[str], str],
         similar: SimilarQuestions | None = None,
+        lead: Lead | None = None,
     ) -> None:
         self._similar = similar
+        self._lead = lead
         self._store = store
         self._default: CacheUse = default
         self._seconds = seconds
@@ -84,18 +91,18 @@ class ResponseCache:
                 return await _given_again(found, request)
             flight = self._flights.get(key)
             if flight is None:
-                return await self._lead(key, request, call_next)
+                return await self._fly(key, request, call_next)
             found = await _follow(flight, request)
             if found is not None:
                 return await _given_again(found, request)
 
-    async def _lead(
+    async def _fly(
         self, key: str, request: ModelRequest, call_next: CallNext[ModelRequest, ModelResponse]
     ) -> ModelResponse:
         """Ask, for all who want the same at the same time."""
         flight = self._flights[key] = _Flight()
         try:
-            flight.response = await self._ask(key, request, call_next)
+            return await self._ask_for_all(flight, key, request, call_next)
         except Exception as exc:
             flight.error = exc
             raise
@@ -103,7 +110,23 @@ class ResponseCache:
             # A cancelled leader leaves neither: one of those who wait asks in its place.
             del self._flights[key]
             flight.landed.set()
-        return flight.response
+
+    async def _ask_for_all(
+        self, flight: _Flight, key: str, request: ModelRequest, call_next: CallNext[ModelRequest, ModelResponse]
+    ) -> ModelResponse:
+        """Ask for the other replicas, too, or wait for the one of them that asks."""
+        if self._lead is None:
+            flight.response = await self._ask(key, request, call_next)
+            return flight.response
+        try:
+            found = await self._lead.settle(key, lambda: self._load(key), patience_seconds=request.timeout_seconds)
+        except TimeoutError:
+            raise _too_late(request) from None
+        if found is None:
+            flight.response = await self._lead.ask(key, lambda: self._ask(key, request, call_next))
+            return flight.response
+        flight.response = found
+        return await _given_again(found, request)
 
     async def _ask(
         self, key: str, request: ModelRequest, call_next: CallNext[ModelRequest, ModelResponse]
@@ -165,12 +188,16 @@ async def _follow(flight: _Flight, request: ModelRequest) -> ModelResponse | Non
     with anyio.move_on_after(request.timeout_seconds) as scope:
         await flight.landed.wait()
     if scope.cancelled_caught:
-        raise VendorTimeout(
-            f"'{request.model}' gave no answer within {request.timeout_seconds:g} s.", "Try again, or another model."
-        )
+        raise _too_late(request)
     if flight.error is not None:
         raise flight.error
     return flight.response
+
+
+def _too_late(request: ModelRequest) -> VendorTimeout:
+    return VendorTimeout(
+        f"'{request.model}' gave no answer within {request.timeout_seconds:g} s.", "Try again, or another model."
+    )
 
 
 async def _given_again(response: ModelResponse, request: ModelRequest) -> ModelResponse:

@@ -1,4 +1,4 @@
-"""What replicas share: remembered answers and the rests of deployments. Redis, Valkey, or anything that speaks to both.
+"""What replicas share: remembered answers, who asks for all, the rests of deployments. Redis, Valkey, or their like.
 
 Redis that is away is everyday life: each call gives up after a quarter of a second, a breaker spares the next ones, and
 the caller goes on without. It is told once, and told again when it is back.
@@ -7,6 +7,7 @@ the caller goes on without. It is told once, and told again when it is back.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -131,6 +132,45 @@ class RedisResponses:
         """
         name = f"{self._redis.prefix}response:{key}"
         await self._redis.do(lambda client: client.set(name, value, px=max(int(seconds * 1000), 1)))
+
+
+_RENEW = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('pexpire', KEYS[1], ARGV[2]) or 0"
+_END = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1]) or 0"
+
+
+class RedisLeases:
+    """Which replica asks for all; see `middleware.lead.Leases`. Never raises.
+
+    A lease is a key with an end, which the one who holds it puts off. One who dies lets it end.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._holder = secrets.token_hex(8)
+
+    async def take(self, key: str, *, seconds: float) -> bool:
+        """Whether the lease is ours now; also while Redis is away, when each asks for itself."""
+
+        async def write(client: Any) -> bool:
+            return bool(await client.set(self._name(key), self._holder, nx=True, px=int(seconds * 1000)))
+
+        with suppress(StorageError):
+            return await self._redis.do(write)
+        return True
+
+    async def renew(self, key: str, *, seconds: float) -> None:
+        """Put the end of our lease off."""
+        milliseconds = int(seconds * 1000)
+        with suppress(StorageError):
+            await self._redis.do(lambda client: client.eval(_RENEW, 1, self._name(key), self._holder, milliseconds))
+
+    async def give_back(self, key: str) -> None:
+        """End our lease; another's stays."""
+        with suppress(StorageError):
+            await self._redis.do(lambda client: client.eval(_END, 1, self._name(key), self._holder))
+
+    def _name(self, key: str) -> str:
+        return f"{self._redis.prefix}asking:{key}"
 
 
 class RedisRests:
