@@ -23,6 +23,7 @@ from benchmarks.figures import Figure  # noqa: E402
 from benchmarks.governance import governance  # noqa: E402
 from benchmarks.provider import provider  # noqa: E402
 from benchmarks.startup import startup  # noqa: E402
+from benchmarks.team import team  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ SUITES = (
     Suite(name="calls", run=calls),
     Suite(name="provider", run=provider),
     Suite(name="governance", run=governance),
+    Suite(name="team", run=team),
 )
 
 

@@ -7,11 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from zen_mcp.config.folders import PROJECT
 from zen_mcp.config.problems import Place, Problem
+from zen_mcp.config.secrets import FILE_SUFFIX, from_file
 
 REAL = "real"
 """The layer of the process's own environment."""
 _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)")
+
+
+class _InFile(str):
+    """The path of a file that holds the value."""
+
+    __slots__ = ()
 
 
 class Environment:
@@ -29,12 +37,19 @@ class Environment:
         for layer, file, found in (*dotenvs, (REAL, "environment", set_ones)):
             values.update(found)
             sources.update(dict.fromkeys(found, (layer, file)))
+        for name in [name for name in values if name.endswith(FILE_SUFFIX)]:
+            stem = name.removesuffix(FILE_SUFFIX)
+            # A folder that came with a checkout must not name a file of this machine to be sent as a key.
+            if stem and not values.get(stem) and values[name] and sources[name][0] != PROJECT:
+                values[stem] = _InFile(values[name])
+                sources[stem] = (sources[name][0], values[name])
         self._values = MappingProxyType(values)
         self._sources = MappingProxyType(sources)
 
     def get(self, name: str) -> str | None:
         """The value; None when the variable is not set or empty."""
-        return self._values.get(name) or None
+        value = self._values.get(name)
+        return from_file(value) if isinstance(value, _InFile) else value or None
 
     def source(self, name: str) -> str | None:
         """Its origin: "environment", the path of a `.env` file, or None when the variable is not set or empty."""

@@ -197,7 +197,7 @@ _UNSET = object()
 
 
 def _filled(text: str, key: KeyPath, source: Source, loading: _Loading) -> object:
-    expansion = loading.uses[key] = expand(text, loading.environment)
+    expansion = loading.uses[key] = expand(text, loading.environment, trusted=source.place(key).layer != PROJECT)
     if expansion.fault:
         loading.problems.append(Problem(source.place(key), key, f"{expansion.fault}."))
         return _UNSET

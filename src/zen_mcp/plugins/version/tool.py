@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
-from importlib.metadata import version as installed_version
+from functools import cache
 
 from zen_mcp import __version__
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
@@ -21,6 +22,12 @@ class VersionResult(ToolResult):
     python: str = ""
     litellm: str = ""
     mcp: str = ""
+
+
+@cache
+def installed_version(package: str) -> str:
+    """The version of a package; read once, because reading parses the package's whole metadata (3 ms)."""
+    return importlib.metadata.version(package)
 
 
 @tool(hints=ToolHints(open_world=False))
