@@ -22,9 +22,7 @@ def describe(tool: ToolProtocol) -> JSONObject:
     if not isinstance(tool, BaseTool):
         return entry
     hints = tool.hints
-    output = tool.get_output_schema()
-    if output is not None:
-        entry["outputSchema"] = output
+    entry["outputSchema"] = tool.get_output_schema()
     annotations: JSONObject = {}
     if hints.read_only:
         annotations["readOnlyHint"] = True

@@ -104,9 +104,9 @@ class BaseTool(Generic[Params]):
         """The schema of the parameter class, as short as it can be said."""
         return compact_schema(self.params)
 
-    def get_output_schema(self) -> JSONObject | None:
-        """The schema of `structuredContent`, None when not declared."""
-        return compact_schema(self.result, output=True) if self.result else None
+    def get_output_schema(self) -> JSONObject:
+        """The schema of `structuredContent`; of any object where the tool has no result class."""
+        return compact_schema(self.result, output=True) if self.result else {"type": "object"}
 
     async def execute(self, params: Mapping[str, object], context: ToolContext) -> ToolResponse:
         """Check the arguments, then run.

@@ -54,7 +54,7 @@ class ConsensusParams(ToolParams):
     files: list[FileEntry] = Field(default=[])
     images: SkipJsonSchema[list[str]] = Field(default=[])
     temperature: SkipJsonSchema[float | None] = Field(default=None, ge=0, le=2)
-    thinking: ThinkingEffort | None = None
+    thinking: SkipJsonSchema[ThinkingEffort | None] = Field(default=None, description="Reasoning effort")
     quorum: int | None = Field(default=None, ge=1, description="Stop after so many answers")
     timeout_seconds: float | None = Field(default=None, gt=0, description="Return what is there by then")
     continuation_id: str | None = None

@@ -28,9 +28,9 @@ class JobsParams(ToolParams):
 class JobsResult(ToolResult):
     """A list of jobs, or one with its result."""
 
-    jobs: list[JSONObject] = Field(default=[])
-    job: JSONObject = Field(default={})
-    result: JSONObject = Field(default={})
+    jobs: SkipJsonSchema[list[JSONObject]] = Field(default=[])
+    job: SkipJsonSchema[JSONObject] = Field(default={})
+    result: SkipJsonSchema[JSONObject] = Field(default={})
 
 
 @tool(result=JobsResult, hints=ToolHints(open_world=False, read_only=False))

@@ -25,11 +25,11 @@ _PROCESS_SECONDS = 90.0
 
 
 class TracerParams(ToolParams):
-    """Trace code: callers and callees of a function (precision), or dependencies of a module or class."""
+    """Trace calls (precision) or dependencies through the code."""
 
     target: str = Field(description="Class.method, path:name or module")
     mode: Literal["precision", "dependencies"] = "precision"
-    depth: int = Field(default=2, ge=1, le=8)
+    depth: SkipJsonSchema[int] = Field(default=2, ge=1, le=8, description="How far calls are followed")
     files: list[str] = Field(default=[])
     explain: SkipJsonSchema[bool] = Field(default=False, description="Have a model explain it")
     graph: SkipJsonSchema[bool] = Field(default=False, description="Nodes and edges as data, too")
