@@ -139,6 +139,7 @@ async def test_an_unknown_method_and_an_unknown_tool_are_errors(
         method = await server.request(1, "tools/burn")
         tool = await server.request(2, "tools/call", {"name": "chatt", "arguments": {}})
     assert method["error"]["code"] == -32601
+    assert tool["error"].pop("data")["call_id"].startswith("c-")
     assert tool["error"] == {"code": -32602, "message": "Unknown tool 'chatt'. Did you mean 'chat'?"}
 
 
