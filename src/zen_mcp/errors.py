@@ -14,6 +14,7 @@ ZenError                        what is wrong, what to do
 │   └── PromptTooLong           more than the model's context window
 ├── ConfigError                 a settings file is wrong: file, line, key
 ├── Refused                     we said no
+│   ├── Unauthenticated         nobody we know: no token, a wrong, expired or foreign one
 │   ├── NotAllowed              this caller may not use the tool, the model or the thread
 │   ├── RateLimitExceeded       over a limit: which, how much of it is used, when to try again
 │   └── BudgetExceeded          over a budget of dollars: which, how much of it is spent
@@ -117,6 +118,10 @@ class ConfigError(ZenError):
 
 class Refused(ZenError):
     """We said no: not allowed, or over a limit."""
+
+
+class Unauthenticated(Refused):
+    """The caller did not say who he is, or not so that it can be believed."""
 
 
 class NotAllowed(Refused):

@@ -43,7 +43,7 @@ class Gateway:
             UnknownModel, ModelUnavailable, Refused, NotAllowed: before anything is sent.
             VendorError, LocalModelError: the model could not answer, nor could those who stepped in.
         """
-        model = self._catalog.require(request.model)
+        model = self._catalog.seen_by(request.caller.models).require(request.model)
         if not matches_any(model, request.only_models):
             raise outside(model.name, request.only_models, tool=request.tool)
         return await self._ask(replace(request, model=model.name))

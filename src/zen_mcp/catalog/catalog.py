@@ -65,6 +65,8 @@ class Catalog:
         self._only: tuple[str, ...] = ()
         self._whose = ""
         self._by_word = _index(self._all)
+        self._theirs: tuple[str, ...] | None = None
+        self._views: dict[tuple[str, ...], Catalog] = {}
         self.models = tuple(model for model in self._all if self._allowed(model))
         """The models that are shown and allowed, available or not."""
 
@@ -98,8 +100,21 @@ class Catalog:
     def narrowed(self, *, tool: str, only: Sequence[str] = (), default_model: str | None = None) -> Catalog:
         """The same for one tool: with a default of its own, and only the models that match one of these patterns."""
         narrow = copy(self)
+        narrow._views = {}  # noqa: SLF001
         narrow._narrow(tool, tuple(pattern.lower() for pattern in only), default_model)  # noqa: SLF001 - a copy of ours
         return narrow
+
+    def seen_by(self, patterns: tuple[str, ...] | None) -> Catalog:
+        """This catalog with only the models whose names fit a caller's patterns; None: all of them."""
+        if patterns is None:
+            return self
+        if patterns not in self._views:
+            view = copy(self)
+            view._views = {}  # noqa: SLF001
+            view._theirs = tuple(pattern.lower() for pattern in patterns)  # noqa: SLF001 - one of us
+            view.models = tuple(model for model in self._all if view._is_within(model) and view._allowed(model))  # noqa: SLF001
+            self._views[patterns] = view
+        return self._views[patterns]
 
     def resolve(self, name: str) -> Model:
         """The model of a name, an alias, or any `vendor/model` that LiteLLM knows, available or not.
@@ -107,7 +122,7 @@ class Catalog:
         Raises:
             UnknownModel: no such name.
             Refused: the server's settings do not allow it.
-            NotAllowed: the tool's settings do not.
+            NotAllowed: the tool's settings do not, or it is not the caller's.
         """
         word = name.strip()
         if word.lower() == AUTO:
@@ -117,6 +132,8 @@ class Catalog:
             raise UnknownModel(
                 f"There is no model '{name}'.", f"{did_you_mean(word, self._words())} {_SEE_ALL}".strip()
             )
+        if not self._is_theirs(model):
+            raise NotAllowed(f"You may not use the model '{name}'.", "The listmodels tool shows yours.")
         if not self._allowed(model):
             raise Refused(f"The model '{name}' is not allowed here.", _SEE_ALL)
         if not self._is_within(model):
@@ -150,9 +167,11 @@ class Catalog:
         """
         if self._default_model.lower() != AUTO and not self._passed_over(self._default_model):
             return self.resolve(self._default_model)
-        if PRIMARY in self._by_word and self._by_word[PRIMARY].members and self._is_within(self._by_word[PRIMARY]):
+        if PRIMARY in self._by_word and self._by_word[PRIMARY].members and self._is_open(self._by_word[PRIMARY]):
             return self._by_word[PRIMARY]
-        candidates = self._flagships() or self._local() or (self.available() if self._only else ())
+        candidates = (
+            self._flagships() or self._local() or (self.available() if self._only or self._theirs is not None else ())
+        )
         if not candidates:
             fix = "Set a vendor's key or allow a local model; zen doctor says how."
             within = f" by {self._whose}, which may ask {', '.join(self._only)}" if self._only else ""
@@ -207,7 +226,15 @@ class Catalog:
         local = [model for model in self.available() if model.is_local]
         return tuple(sorted(local, key=lambda model: model.name not in self._own_models))
 
+    def _is_theirs(self, model: Model) -> bool:
+        """Whether the caller of this view may use a model; a group by its name, or when all its members are theirs."""
+        if self._theirs is None or _matches([model.name.lower()], self._theirs):
+            return True
+        return bool(model.members) and all(self._is_theirs(member.model) for member in model.members)
+
     def _allowed(self, model: Model) -> bool:
+        if not self._is_theirs(model):
+            return False
         if model.members:  # each member was asked for itself; a group's own name may only be denied
             return not _matches([model.name.lower()], self._deny)
         words = [word.lower() for word in (model.name, *model.aliases, model.litellm_model)]
@@ -226,9 +253,12 @@ class Catalog:
         return matches_any(model, self._only)
 
     def _passed_over(self, name: str) -> bool:
-        """Whether a default of the server is left out because the tool may not ask it."""
+        """Whether a default of the server is left out because the tool or the caller may not ask it."""
         model = self._by_word.get(name.lower())
-        return bool(self._only) and model is not None and not self._is_within(model)
+        return model is not None and not self._is_open(model)
+
+    def _is_open(self, model: Model) -> bool:
+        return self._is_within(model) and self._is_theirs(model)
 
     def _words(self) -> list[str]:
         return [word for model in self.models for word in (model.name, *model.aliases, model.litellm_model)]

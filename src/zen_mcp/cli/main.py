@@ -14,6 +14,7 @@ from zen_mcp.errors import ZenError, did_you_mean
 
 COMMANDS: tuple[tuple[str, str], ...] = (
     ("serve", "Serve MCP on stdin and stdout"),
+    ("token", "Make, list and revoke the tokens that let callers in over HTTP"),
     ("ask", "Ask one model"),
     ("chat", "Talk with a model in the terminal"),
     ("consensus", "Ask several models at once and compare"),

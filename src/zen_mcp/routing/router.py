@@ -35,7 +35,7 @@ from zen_mcp.routing.policy import (
     rule_for,
 )
 from zen_mcp.routing.watch import AttemptWatcher, attempt_seen, waiting_seen
-from zen_mcp.types import ModelRequest, ModelResponse
+from zen_mcp.types import Caller, ModelRequest, ModelResponse
 
 IDLE_SECONDS = 60.0
 IDLE_SECONDS_OF_A_THINKER = 180.0
@@ -83,7 +83,7 @@ class Router:
             UnknownModel, ModelUnavailable, Refused: before anything is sent.
             VendorError, LocalModelError: nobody answered; names everybody who was asked.
         """
-        asked = self._catalog.require(request.model)
+        asked = self._catalog.seen_by(request.caller.models).require(request.model)
         call = Call(request=request, asked=asked, seconds=request.timeout_seconds or asked.timeout_seconds)
         await self._health.refresh()
         with anyio.move_on_after(call.seconds):
@@ -129,15 +129,16 @@ class Router:
             names = _named(self._settings.context_window_fallbacks, call.asked)
         elif isinstance(error, ContentRefused):
             names = _named(self._settings.content_policy_fallbacks, call.asked)
-        others = self._usable(names or call.asked.fallbacks or self._settings.fallback_chain)
+        others = self._usable(names or call.asked.fallbacks or self._settings.fallback_chain, call.request.caller)
         return [one for one in others if one.name != call.asked.name and _can_serve(one, call.request)]
 
-    def _usable(self, names: Sequence[str]) -> list[Model]:
-        """The models of these names that can be asked."""
+    def _usable(self, names: Sequence[str], caller: Caller | None = None) -> list[Model]:
+        """The models of these names that can be asked, by this caller where one is given."""
+        catalog = self._catalog.seen_by(caller.models if caller else None)
         found: dict[str, Model] = {}
         for name in names:
             with suppress(UnknownModel, ModelUnavailable, Refused):
-                model = self._catalog.require(name)
+                model = catalog.require(name)
                 found.setdefault(model.name, model)
         return list(found.values())
 

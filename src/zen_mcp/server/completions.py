@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import mcp_types as types
@@ -30,17 +29,17 @@ class CompletionDoor:
     """Answers `completion/complete`.
 
     Args:
-        registry: gives the tools of the moment.
+        registry: gives the tools that whoever asks may use.
         make_request: makes a request for whoever asks.
     """
 
-    def __init__(self, registry: Callable[[], ToolRegistry], make_request: MakeRequest) -> None:
+    def __init__(self, registry: Callable[[Context], ToolRegistry], make_request: MakeRequest) -> None:
         self._registry = registry
         self._make_request = make_request
 
     async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         """What the argument may be, beginning with what was typed."""
-        registry = self._registry()
+        registry = self._registry(context)
         name, typed = params.argument.name, params.argument.value
         earlier = (params.context.arguments if params.context else None) or {}
         if isinstance(params.ref, types.PromptReference):
@@ -81,12 +80,7 @@ def _models(asker: ToolContext, typed: str) -> list[str]:
     """Names, then aliases, of the models that can be asked; of a list with commas, for its last one."""
     before, comma, last = typed.rpartition(",")
     wanted = last.strip().lower()
-    allowed = asker.caller.models
-    fitting = [
-        model
-        for model in asker.catalog.available()
-        if allowed is None or any(fnmatchcase(model.name, pattern) for pattern in allowed)
-    ]
+    fitting = asker.catalog.available()
     names = [model.name for model in fitting] + [alias for model in fitting for alias in model.aliases]
     return [f"{before}{comma}{name}" for name in dict.fromkeys(names) if name.lower().startswith(wanted)]
 

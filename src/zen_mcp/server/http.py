@@ -25,7 +25,7 @@ def serve(arguments: list[str]) -> int:
         listener = address.open()
         raise_file_limit(settings.max_connections)
         if address.descriptor is None:
-            sys.stderr.write(f"zen serve: {url_of(listener, settings)}\n")
+            sys.stderr.write(f"zen serve: {url_of(listener)}\n")
             sys.stderr.flush()
             if settings.workers > 1:
                 return supervise(listener, workers=settings.workers, config=parsed.config)

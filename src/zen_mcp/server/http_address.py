@@ -72,6 +72,11 @@ class Address:
                 f"'{self.host}' can be reached from elsewhere, and http.allowed_hosts in server.yaml is empty.",
                 "Name the hosts that clients use, for example: allowed_hosts: [zen.example.com].",
             )
+        if auth.jwt is not None and not settings.public_url:
+            raise ConfigError(
+                "'auth.jwt' needs to know for which address tokens are issued.",
+                "Set http.public_url in server.yaml, for example to https://zen.example.com/mcp.",
+            )
 
     def open(self) -> socket.socket:
         """Listen.
@@ -109,10 +114,8 @@ class Address:
         return listener
 
 
-def url_of(listener: socket.socket, settings: HttpSettings) -> str:
-    """The address to give to clients."""
-    if settings.public_url:
-        return settings.public_url
+def url_of(listener: socket.socket) -> str:
+    """The address that a socket answers at."""
     name = listener.getsockname()
     if isinstance(name, str):
         return f"unix:{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import signal
@@ -26,12 +27,14 @@ from zen_mcp.config.schema import Config
 from zen_mcp.errors import ZenError
 from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
-from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback
+from zen_mcp.server.auth import METADATA_PATH, DoorKeeper
+from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback, url_of
 from zen_mcp.server.http_guard import AnswerLimit, HostGuard, Replay, Traffic, read_body, refusal
 from zen_mcp.server.http_protocol import Crowd, protocol_for
 from zen_mcp.server.http_workers import INTERRUPTED
 from zen_mcp.server.mcp import CALLER, McpDoor
 from zen_mcp.server.reload import Reloader
+from zen_mcp.storage.tokens import Tokens
 from zen_mcp.types import Caller
 
 _log = EventLog()
@@ -84,6 +87,8 @@ class HttpServer:
         self._door = McpDoor(
             app.registry, heartbeat_seconds=behaviour.heartbeat_seconds, client_seconds=behaviour.client_seconds
         )
+        self._url = settings.public_url or url_of(listener)
+        self._keeper = self._make_keeper(app)
         self._uvicorn = _Server(_uvicorn_config(self._asgi(), settings))
 
     async def serve(self) -> None:
@@ -96,6 +101,8 @@ class HttpServer:
                 group.start_soon(self._stop_with_parent)
 
             def take_in(changed: App) -> None:
+                if changed.config.server.auth != self._app.config.server.auth:
+                    self._keeper = self._make_keeper(changed)
                 self._app = changed
                 if lists := self._door.use(changed.registry):
                     group.start_soon(self._door.announce, lists)
@@ -113,7 +120,7 @@ class HttpServer:
             json_response=False,
             max_request_body_size=self._settings.max_body_bytes,
         )
-        endpoint = McpEndpoint(sessions.handle_request, self._settings, self._traffic, local_caller)
+        endpoint = McpEndpoint(sessions.handle_request, self._settings, self._traffic, self._identify)
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -124,6 +131,9 @@ class HttpServer:
             Route("/mcp", endpoint=endpoint),
             Route("/healthz", endpoint=_healthy),
             Route("/readyz", endpoint=self._ready),
+            Route("/metrics", endpoint=self._metrics),
+            Route(METADATA_PATH, endpoint=self._metadata),
+            Route(METADATA_PATH + "/{path:path}", endpoint=self._metadata),
         ]
         return self._guarded(Starlette(routes=routes, lifespan=lifespan))
 
@@ -137,6 +147,32 @@ class HttpServer:
             origins=(*settings.allowed_origins, *(LOOPBACK_ORIGINS if private else ())),
             check_hosts=not on_unix or bool(settings.allowed_hosts),
         )
+
+    def _make_keeper(self, app: App) -> DoorKeeper:
+        auth, tokens = app.config.server.auth, Tokens(app.ground.database)
+        return DoorKeeper(auth, http=self._settings, url=self._url, tokens=tokens)
+
+    async def _identify(self, scope: Scope) -> Caller | Response:
+        return await self._keeper.identify(scope)
+
+    async def _metadata(self, request: Request) -> Response:
+        return self._keeper.metadata()
+
+    async def _metrics(self, request: Request) -> Response:
+        """The metrics for Prometheus, for who has the token; without one, for this machine."""
+        wanted = self._settings.metrics_token
+        if wanted is not None:
+            said = request.headers.get("authorization", "")
+            allowed = hmac.compare_digest(said.encode(), f"Bearer {wanted}".encode())
+        else:
+            allowed = request.client is None or is_loopback(request.client.host)
+        if not allowed:
+            return refusal(401, "The metrics are not for everybody.", "See http.metrics_token in server.yaml.")
+        metrics = self._app.ground.metrics
+        if metrics is None:
+            return refusal(404, "No metrics are kept.", "See metrics in server.yaml.")
+        text = await anyio.to_thread.run_sync(metrics.render)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _ready(self, request: Request) -> Response:
         """Whether calls can be answered, part by part; why not stands in the log, not in the answer."""
@@ -229,11 +265,6 @@ class McpEndpoint:
         elif body is not None:
             limited = AnswerLimit(body, send, self._settings.max_response_bytes)
             await self._answer(scope, Replay(body, receive), limited)
-
-
-async def local_caller(scope: Scope) -> Caller:
-    """The local user: who reaches a server without identities is let in."""
-    return Caller()
 
 
 async def _healthy(request: Request) -> Response:

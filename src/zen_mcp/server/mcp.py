@@ -111,8 +111,9 @@ class McpDoor:
         for name in changed:
             await self.events.publish(_CHANGED[name]())
 
-    def _current(self) -> ToolRegistry:
-        return self._registry
+    def _current(self, context: Context) -> ToolRegistry:
+        """The tools that whoever asks may use."""
+        return self._registry.seen_by(self._caller(context))
 
     def _caller(self, context: Context) -> Caller:
         """Who asks: whom the HTTP door let in, else the local user."""
@@ -144,7 +145,7 @@ class McpDoor:
             return None
 
     async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_listed(tool) for tool in self._registry.tools])
+        return types.ListToolsResult(tools=[_listed(tool) for tool in self._current(context).tools])
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         request = self._request(context, params.name, params.arguments or {})

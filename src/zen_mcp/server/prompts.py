@@ -52,20 +52,20 @@ class PromptDoor:
     """Answers `prompts/…`.
 
     Args:
-        registry: gives the tools of the moment.
+        registry: gives the tools that whoever asks may use.
     """
 
-    def __init__(self, registry: Callable[[], ToolRegistry]) -> None:
+    def __init__(self, registry: Callable[[Context], ToolRegistry]) -> None:
         self._registry = registry
 
     async def list(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
         """All prompts."""
-        found = commands(self._registry()).values()
+        found = commands(self._registry(context)).values()
         return types.ListPromptsResult(prompts=[types.Prompt.model_validate(describe_prompt(one)) for one in found])
 
     async def get(self, context: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         """The text of one. Arguments are taken as they come: some clients send placeholders."""
-        command = find_command(self._registry(), params.name)
+        command = find_command(self._registry(context), params.name)
         text = types.TextContent(type="text", text=command.text(params.arguments or {}))
         return types.GetPromptResult(
             description=command.description, messages=[types.PromptMessage(role="user", content=text)]

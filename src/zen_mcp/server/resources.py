@@ -58,17 +58,17 @@ class ResourceDoor:
     """Answers `resources/…`.
 
     Args:
-        registry: gives the tools of the moment.
+        registry: gives the tools that whoever asks may use.
         make_request: makes the request of a tool.
     """
 
-    def __init__(self, registry: Callable[[], ToolRegistry], make_request: MakeRequest) -> None:
+    def __init__(self, registry: Callable[[Context], ToolRegistry], make_request: MakeRequest) -> None:
         self._registry = registry
         self._make_request = make_request
 
     async def list(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListResourcesResult:
         """The resources with one address."""
-        found = [resource for resource in offered(self._registry()) if not resource.is_template]
+        found = [resource for resource in offered(self._registry(context)) if not resource.is_template]
         return types.ListResourcesResult(
             resources=[types.Resource.model_validate(describe_resource(one)) for one in found]
         )
@@ -77,14 +77,14 @@ class ResourceDoor:
         self, context: Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
         """The resources with many."""
-        found = [resource for resource in offered(self._registry()) if resource.is_template]
+        found = [resource for resource in offered(self._registry(context)) if resource.is_template]
         return types.ListResourceTemplatesResult(
             resource_templates=[types.ResourceTemplate.model_validate(describe_resource(one)) for one in found]
         )
 
     async def read(self, context: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         """The text of a resource, or a page of it."""
-        registry = self._registry()
+        registry = self._registry(context)
         try:
             resource, arguments = find_resource(params.uri, offered(registry))
             request = self._make_request(context, resource.tool, arguments)

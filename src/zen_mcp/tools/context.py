@@ -135,8 +135,8 @@ class ToolContext:
 
     @property
     def catalog(self) -> Catalog:
-        """The models that exist."""
-        return self.services.catalog
+        """The models that exist and that the caller may use."""
+        return self.services.catalog.seen_by(self.request.caller.models)
 
     @property
     def jobs(self) -> JobStore:

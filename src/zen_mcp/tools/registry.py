@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import cast
 
@@ -12,11 +13,12 @@ import anyio
 from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.errors import ConfigError, InvalidArguments, ToolTimeout, UnknownTool, did_you_mean
 from zen_mcp.middleware.base import Middleware, compose
+from zen_mcp.middleware.permission import may_use, permission
 from zen_mcp.observability.logs import enter_call
 from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.tools.context import ToolContext, ToolServices
 from zen_mcp.tools.one_tool import UNSET, limited, services_for
-from zen_mcp.types import ToolRequest, ToolResponse
+from zen_mcp.types import Caller, ToolRequest, ToolResponse
 
 PROFILES: Mapping[str, Callable[[ToolProtocol], bool]] = {
     "core": lambda tool: not isinstance(tool, BaseTool) or tool.hints.core,
@@ -56,12 +58,24 @@ class ToolRegistry:
         kept = {tool.name: tool for tool in _chosen(tuple(tools), offered) if tool.name.lower() not in left_out}
         self._tools = {name: kept[name] for name in sorted(kept)}
         self._services = services
-        self._call = compose(chain, self._run)
+        self._call = compose((permission, *chain), self._run)
+        self._views: dict[tuple[str, ...], ToolRegistry] = {}
 
     @property
     def tools(self) -> tuple[ToolProtocol, ...]:
         """All tools, sorted by name."""
         return tuple(self._tools.values())
+
+    def seen_by(self, caller: Caller) -> ToolRegistry:
+        """This registry with only the tools that a caller may use."""
+        patterns = caller.tools
+        if patterns is None:
+            return self
+        if patterns not in self._views:
+            view = copy(self)
+            view._tools = {name: tool for name, tool in self._tools.items() if may_use(patterns, name)}  # noqa: SLF001
+            self._views[patterns] = view
+        return self._views[patterns]
 
     def find(self, name: str) -> ToolProtocol:
         """The tool of this name.
