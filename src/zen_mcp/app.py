@@ -150,6 +150,8 @@ def build(
         offered=settings.tools,
         disabled=settings.disabled_tools,
         settings=settings_of(plugins, settings.tool_settings),
+        prompts=[prompt for plugin in plugins for prompt in plugin.content.prompts],
+        resources=[resource for plugin in plugins for resource in plugin.content.resources],
     )
     if ground.metrics is not None:
         ground.metrics.allow("tool", [tool.name for tool in registry.tools])

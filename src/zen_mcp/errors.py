@@ -11,6 +11,7 @@ ZenError                        what is wrong, what to do
 │   ├── UnknownJob              no such job, or another's
 │   ├── FileRefused             missing, outside, binary, secret, too big
 │   ├── NoChanges               no git, no repository, an unknown commit, or nothing changed
+│   ├── ClientCannotAnswer      a tool has to ask the client something that it does not offer
 │   └── PromptTooLong           more than the model's context window
 ├── ConfigError                 a settings file is wrong: file, line, key
 ├── Refused                     we said no
@@ -106,6 +107,10 @@ class FileRefused(CallerError):
 
 class NoChanges(CallerError):
     """There is no git, no repository or no such commit, or nothing changed."""
+
+
+class ClientCannotAnswer(CallerError):
+    """A tool has to ask the client something that it does not offer, or cannot be reached for."""
 
 
 class PromptTooLong(CallerError):

@@ -23,12 +23,20 @@ CacheUse = Literal["off", "use", "refresh"]
 TextSink = Callable[[str], Awaitable[None]]
 """Takes each piece of an answer as it arrives."""
 
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogSink = Callable[[LogLevel, str], Awaitable[None]]
+"""Takes a line for the client's own log."""
+
 ProgressSink = Callable[[float, float | None, str], Awaitable[None]]
 """Reports progress to whoever watches: done so far, total (None: unknown), one line of text."""
 
 
 async def no_progress(done: float, total: float | None, message: str) -> None:
     """Report to nobody: the sink of a call that nobody watches."""
+
+
+async def no_log(level: LogLevel, text: str) -> None:
+    """Log to nobody: the sink of a call whose client keeps no log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +63,39 @@ class Image:
 
     mime_type: str
     data_base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """A sound: its MIME type ("audio/wav") and its bytes in base64."""
+
+    mime_type: str
+    data_base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A document with an address of its own: its text, or its bytes in base64."""
+
+    uri: str
+    mime_type: str
+    text: str = ""
+    data_base64: str | None = None
+
+
+Block: TypeAlias = Image | Audio | Document
+"""What an answer may hold besides its text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientQuestion:
+    """Something that a tool asks the client itself: its user, its model, its folders.
+
+    `method` and `params` are those of the protocol; `zen_mcp.tools.client` makes them.
+    """
+
+    method: Literal["elicitation/create", "sampling/createMessage", "roots/list"]
+    params: JSONObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +241,13 @@ class ToolRequest:
     """How long a result this client shows whole; None: the server's setting."""
     max_seconds: float | None = None
     """How long this client waits for the call; None: as long as it takes."""
+    log: LogSink = no_log
+    answers: Mapping[str, JSONObject] = field(default_factory=dict[str, JSONObject])
+    """What the client answered to the questions of this tool's last response, by their names."""
+    state: str | None = None
+    """What that response wanted kept; nobody could change it meanwhile."""
+    may_ask: frozenset[str] = frozenset()
+    """What this client can be asked: "elicitation", "sampling", "roots"."""
     trace: Mapping[str, str] = field(default_factory=dict[str, str])
     """The caller's own span (`traceparent`, `tracestate`), where he sent one."""
     job_id: str | None = None
@@ -221,9 +269,15 @@ class ToolResponse:
     """What a tool answered: `text` for people and models, `structured` the same as data.
 
     Each carries the whole answer, because some clients show only the one and some only the other. `links` are for
-    clients that show them; what they lead to is named in the text as well.
+    clients that show them; what they lead to is named in the text as well. `blocks` follow the text.
+
+    With `questions` it is no answer yet: the client is asked them, and the tool is called again with the `answers` and
+    the `state`.
     """
 
     text: str
     structured: JSONObject
     links: tuple[ResourceLink, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    questions: Mapping[str, ClientQuestion] = field(default_factory=dict[str, ClientQuestion])
+    state: str | None = None

@@ -49,6 +49,10 @@ class HttpSettings(Settings):
     write_seconds: Seconds = Field(default=30.0, description="How long it may let an answer wait.")
     keep_alive_seconds: Seconds = Field(default=75.0, description="How long a connection stays open between requests.")
     drain_seconds: Wait = Field(default=30.0, description="How long calls may go on after SIGTERM.")
+    sessions: Flag = Field(
+        default=False,
+        description="Keep a session per client, so that tools can ask old clients something; for one process.",
+    )
     workers: Count = Field(default=1, description="Processes that serve together.")
     metrics_token: str | None = Field(
         default=None, min_length=16, description="A bearer token for /metrics; without it, only this host is answered."

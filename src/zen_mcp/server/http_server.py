@@ -116,7 +116,7 @@ class HttpServer:
     def _asgi(self) -> ASGIApp:
         sessions = StreamableHTTPSessionManager(
             self._door.server,
-            stateless=True,
+            stateless=not self._settings.sessions,
             json_response=False,
             max_request_body_size=self._settings.max_body_bytes,
         )

@@ -13,6 +13,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     ListenHandler,
@@ -25,15 +26,18 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from zen_mcp import __version__
 from zen_mcp.errors import UnknownTool
+from zen_mcp.server.client_questions import answered, with_answers
 from zen_mcp.server.clients import call_seconds, result_characters, shows_resource_links
 from zen_mcp.server.completions import CompletionDoor
+from zen_mcp.server.content import call_result
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
 from zen_mcp.server.failures import only_foreseen, tell_crash
 from zen_mcp.server.prompts import PromptDoor, commands, describe_prompt
 from zen_mcp.server.resources import CACHE_HINTS, ResourceDoor, describe_resource, offered
+from zen_mcp.server.watched import WatchedResources
 from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
-from zen_mcp.types import Caller, JSONObject, ToolRequest, ToolResponse
+from zen_mcp.types import Caller, JSONObject, ToolRequest
 
 _TRACE_CONTEXT = ("traceparent", "tracestate")
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
@@ -71,7 +75,8 @@ class McpDoor:
         self._session_id = session_id
         self.events = InMemorySubscriptionBus()
         resources = ResourceDoor(self._current, self._request)
-        prompts = PromptDoor(self._current)
+        prompts = PromptDoor(self._current, self._request)
+        self._watched_resources = WatchedResources(self._current)
         self._listening = ListenHandler(self.events)
         self.server: Server[Any] = Server(
             "zen",
@@ -84,6 +89,8 @@ class McpDoor:
             on_list_resources=resources.list,
             on_list_resource_templates=resources.list_templates,
             on_read_resource=resources.read,
+            on_subscribe_resource=self._watched_resources.subscribe,
+            on_unsubscribe_resource=self._watched_resources.unsubscribe,
             on_list_prompts=prompts.list,
             on_get_prompt=prompts.get,
             on_completion=CompletionDoor(self._current, self._request).complete,
@@ -92,6 +99,9 @@ class McpDoor:
         )
         # The SDK's own tracing step costs time on every message and is of no use without an exporter.
         self.server.middleware.clear()
+        # What a tool wants kept while the client is asked goes through the client, sealed.
+        self.server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="zen"))
+        self.server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _take_log_level)
 
     @property
     def options(self) -> InitializationOptions:
@@ -110,6 +120,7 @@ class McpDoor:
         """Tell those who subscribed that lists have changed."""
         for name in changed:
             await self.events.publish(_CHANGED[name]())
+        await self._watched_resources.tell()
 
     def _current(self, context: Context) -> ToolRegistry:
         """The tools that whoever asks may use."""
@@ -147,14 +158,17 @@ class McpDoor:
     async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_listed(tool) for tool in self._current(context).tools])
 
-    async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        request = self._request(context, params.name, params.arguments or {})
+    async def _call_tool(
+        self, context: Context, params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        request = with_answers(self._request(context, params.name, params.arguments or {}), context, params)
         try:
             async with self._watched(context) as progress:
-                response = await self._registry.call(
-                    replace(request, progress=progress.report, watched=progress.watched)
-                )
-            return _succeeded(response, links=shows_resource_links(request.caller.client_name))
+                request = replace(request, progress=progress.report, watched=progress.watched)
+                response = await answered(request, context, self._registry.call)
+            if isinstance(response, types.InputRequiredResult):
+                return response
+            return call_result(response, links=shows_resource_links(request.caller.client_name))
         except Exception as exc:  # noqa: BLE001 - the one place that catches everything
             return _failed(exc, request.request_id, params.name)
 
@@ -212,6 +226,11 @@ class Progress:
         await self._context.session.report_progress(self._value, self._total, message)
 
 
+async def _take_log_level(context: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
+    """Old clients set a level; what tools log for them is little, and clients filter it themselves."""
+    return types.EmptyResult()
+
+
 def client_name(context: Context) -> str | None:
     """What the client calls itself, from the handshake or the request's envelope, else from its User-Agent."""
     if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
@@ -244,17 +263,10 @@ def _lists(registry: ToolRegistry) -> Mapping[str, object]:
     }
 
 
-def _succeeded(response: ToolResponse, *, links: bool) -> types.CallToolResult:
-    content: list[types.ContentBlock] = [types.TextContent(type="text", text=response.text)]
-    content.extend(
-        types.ResourceLink(uri=one.uri, name=one.name, title=one.title, mime_type=one.mime_type)
-        for one in (response.links if links else ())
-    )
-    return types.CallToolResult(content=content, structured_content=cast("dict[str, Any]", response.structured))
-
-
 def _failed(exc: Exception, call_id: str, tool: str) -> types.CallToolResult:
     """A failure as a tool result; the text says ERROR because some clients drop the flag."""
+    if isinstance(exc, MCPError):
+        raise exc
     if isinstance(exc, UnknownTool):
         raise MCPError(code=types.INVALID_PARAMS, message=str(exc), data={"call_id": call_id}) from exc
     foreseen = only_foreseen(exc)

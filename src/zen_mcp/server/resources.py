@@ -14,9 +14,10 @@ from mcp_types.methods import CacheableMethod
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from zen_mcp.errors import CallerError, Refused, UnknownResource, UnknownThread
+from zen_mcp.server.content import resource_contents
 from zen_mcp.server.failures import only_foreseen, tell_crash
 from zen_mcp.tools.registry import ToolRegistry
-from zen_mcp.tools.resources import PAGE_CHARACTERS, RESOURCES, Resource, find_resource, resource_text
+from zen_mcp.tools.resources import PAGE_CHARACTERS, Resource, find_resource, resource_text
 from zen_mcp.types import JSONObject, ToolRequest
 
 Context = ServerRequestContext[Any, Any]
@@ -39,8 +40,7 @@ CACHE_HINTS: Mapping[CacheableMethod, CacheHint] = {
 
 def offered(registry: ToolRegistry) -> list[Resource]:
     """The resources whose tools are offered."""
-    names = {tool.name for tool in registry.tools}
-    return [resource for resource in RESOURCES if resource.tool in names]
+    return list(registry.resources)
 
 
 def describe_resource(resource: Resource) -> JSONObject:
@@ -89,11 +89,13 @@ class ResourceDoor:
             resource, arguments = find_resource(params.uri, offered(registry))
             request = self._make_request(context, resource.tool, arguments)
             request = replace(request, max_characters=request.max_characters or PAGE_CHARACTERS)
-            text = resource_text(await registry.call(request), params.uri)
+            response = await registry.call(request)
         except Exception as exc:
             raise _refusal(exc, params.uri, context.protocol_version) from exc
         return types.ReadResourceResult(
-            contents=[types.TextResourceContents(uri=params.uri, mime_type=resource.mime_type, text=text)],
+            contents=resource_contents(
+                response, uri=params.uri, mime_type=resource.mime_type, text=resource_text(response, params.uri)
+            ),
             ttl_ms=resource.fresh_seconds * 1000,
             cache_scope="private",
         )

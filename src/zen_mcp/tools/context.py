@@ -40,6 +40,7 @@ from zen_mcp.types import (
     Caller,
     JSONObject,
     JSONValue,
+    LogLevel,
     Message,
     ModelRequest,
     ModelResponse,
@@ -164,6 +165,10 @@ class ToolContext:
         packaged = load_prompts(self._folder / "prompt.md") if self._folder else dict[str, str]()
         own = self.settings.prompts_dir
         return {**packaged, **load_prompts(own / f"{self.request.tool}.md")} if own else packaged
+
+    async def log(self, text: str, level: LogLevel = "info") -> None:
+        """Write into the client's own log, where it keeps one; most do not show it."""
+        await self.request.log(level, text)
 
     @property
     def options(self) -> Mapping[str, JSONValue]:

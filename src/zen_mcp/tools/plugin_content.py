@@ -20,6 +20,8 @@ from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.tools.one_tool import UNSET
 from zen_mcp.tools.plugin_module import load_folder
 from zen_mcp.tools.prompts import load_prompts
+from zen_mcp.tools.resources import Resource
+from zen_mcp.tools.slash import ToolPrompt
 from zen_mcp.tools.tool_check import faults_of
 
 CONFIG = "config.yaml"
@@ -30,6 +32,8 @@ class Content:
     """The sound tools of a plugin, the settings it proposes for them, and what is wrong with the others."""
 
     tools: tuple[ToolProtocol, ...] = ()
+    prompts: tuple[ToolPrompt, ...] = ()
+    resources: tuple[Resource, ...] = ()
     settings: OneToolSettings = UNSET
     faults: tuple[str, ...] = ()
 
@@ -51,7 +55,8 @@ def read_folder(folder: Path) -> Content:
     """
     settings = read_config(folder)
     load_prompts(folder / "prompt.md")
-    return _checked(tools_of(load_folder(folder)), folder, settings)
+    module = load_folder(folder)
+    return _with_views(_checked(tools_of(module), folder, settings), module)
 
 
 def read_entry_point(point: EntryPoint) -> Content:
@@ -76,7 +81,8 @@ def read_entry_point(point: EntryPoint) -> Content:
             f"The entry point '{point.name} = {point.value}' names no tool.",
             "Let it name a module with tools, a tool, a class of tools, or the path of a plugin's folder.",
         )
-    return _checked(found, folder, read_config(folder) if folder else UNSET)
+    content = _checked(found, folder, read_config(folder) if folder else UNSET)
+    return _with_views(content, thing) if isinstance(thing, ModuleType) else content
 
 
 def tools_of(module: ModuleType) -> Iterator[ToolProtocol]:
@@ -129,6 +135,14 @@ def _checked(tools: Iterable[ToolProtocol], folder: Path | None, settings: OneTo
     if not kept and not faults:
         faults.append("it defines no tool: no object with @tool, no class of BaseTool, nothing like ToolProtocol.")
     return Content(tools=tuple(kept), settings=settings, faults=tuple(faults))
+
+
+def _with_views(content: Content, module: ModuleType) -> Content:
+    """The prompts and resources of a module besides; each is a view on a tool."""
+    public = [value for name, value in vars(module).items() if not name.startswith("_")]
+    prompts = tuple(value for value in public if isinstance(value, ToolPrompt))
+    resources = tuple(value for value in public if isinstance(value, Resource))
+    return replace(content, prompts=prompts, resources=resources)
 
 
 def _safe(tool: ToolProtocol, folder: Path | None) -> ToolProtocol:

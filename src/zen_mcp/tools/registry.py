@@ -18,6 +18,8 @@ from zen_mcp.observability.logs import enter_call
 from zen_mcp.tools.base import BaseTool, ToolProtocol
 from zen_mcp.tools.context import ToolContext, ToolServices
 from zen_mcp.tools.one_tool import UNSET, limited, services_for
+from zen_mcp.tools.resources import RESOURCES, Resource
+from zen_mcp.tools.slash import ToolPrompt
 from zen_mcp.types import Caller, ToolRequest, ToolResponse
 
 PROFILES: Mapping[str, Callable[[ToolProtocol], bool]] = {
@@ -37,6 +39,7 @@ class ToolRegistry:
         offered: profiles (`core`, `full`) or names; what is not among them is neither listed nor callable.
         disabled: names that are left out of it.
         settings: what is set for single tools, by name.
+        prompts, resources: of plugins; those whose tool is not offered are left out.
 
     Raises:
         ConfigError: `offered` names a tool that does not exist.
@@ -51,12 +54,16 @@ class ToolRegistry:
         offered: Sequence[str] = ("full",),
         disabled: Iterable[str] = (),
         settings: Mapping[str, OneToolSettings] | None = None,
+        prompts: Iterable[ToolPrompt] = (),
+        resources: Iterable[Resource] = (),
     ) -> None:
         self._settings = settings or {}
         left_out = {name.strip().lower() for name in disabled}
         left_out |= {name.lower() for name, one in self._settings.items() if not one.enabled}
         kept = {tool.name: tool for tool in _chosen(tuple(tools), offered) if tool.name.lower() not in left_out}
         self._tools = {name: kept[name] for name in sorted(kept)}
+        self._prompts = tuple(prompts)
+        self._resources = (*RESOURCES, *resources)
         self._services = services
         self._call = compose((permission, *chain), self._run)
         self._views: dict[tuple[str, ...], ToolRegistry] = {}
@@ -65,6 +72,16 @@ class ToolRegistry:
     def tools(self) -> tuple[ToolProtocol, ...]:
         """All tools, sorted by name."""
         return tuple(self._tools.values())
+
+    @property
+    def prompts(self) -> tuple[ToolPrompt, ...]:
+        """The prompts that plugins bring besides one for each tool."""
+        return tuple(one for one in self._prompts if one.tool in self._tools)
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """The resources, ours and those of plugins."""
+        return tuple(one for one in self._resources if one.tool in self._tools)
 
     def seen_by(self, caller: Caller) -> ToolRegistry:
         """This registry with only the tools that a caller may use."""

@@ -53,6 +53,11 @@ class SlashCommand:
         return "\n\n".join(parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolPrompt(SlashCommand):
+    """A prompt of a plugin whose messages a tool makes: its blocks, then its text."""
+
+
 def slash_command(tool: ToolProtocol) -> SlashCommand:
     """The prompt of a tool; a part `## prompt` of its `prompt.md` replaces the text, with `{argument}` filled in."""
     folder: Path | None = getattr(tool, "folder", None)
