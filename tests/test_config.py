@@ -13,7 +13,18 @@ import pydantic
 import pytest
 
 from zen_mcp.config.agent_schema import AgentOutput, AgentSettings
-from zen_mcp.config.folders import cache_path, config_files, state_path, user_config_path
+from zen_mcp.config.alert_schema import (
+    AlertSettings,
+    AlertsFile,
+    AlertTable,
+    ChannelSettings,
+    CostAlert,
+    ErrorRateAlert,
+    LatencyAlert,
+    LimitUseAlert,
+    PercentAlert,
+)
+from zen_mcp.config.folders import FILE_NAMES, cache_path, config_files, state_path, user_config_path
 from zen_mcp.config.http_schema import AuthSettings, GrantSettings, HttpSettings, JwtSettings
 from zen_mcp.config.limit_schema import Budget, Budgets, Limit, LimitsFile, RateLimits
 from zen_mcp.config.load import load_config
@@ -345,8 +356,8 @@ def test_the_files_to_watch_are_all_that_could_be_read(home: Home) -> None:
     )
     folders = list(dict.fromkeys(file.parent for file in files))
     assert folders[1:] == [home.user, home.project, home.work / "other", home.named]
-    assert [file.name for file in files[:5]] == ["models.yaml", "providers.yaml", "limits.yaml", "server.yaml", ".env"]
-    assert len(files) == 25
+    assert [file.name for file in files[:6]] == [*FILE_NAMES, ".env"]
+    assert len(files) == 30
 
 
 def test_the_folders_are_those_of_platformdirs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,6 +426,14 @@ DOCUMENTED: tuple[type[Settings], ...] = (
     Limit,
     Budgets,
     Budget,
+    AlertsFile,
+    AlertTable,
+    AlertSettings,
+    ChannelSettings,
+    ErrorRateAlert,
+    LatencyAlert,
+    CostAlert,
+    LimitUseAlert,
 )
 
 
@@ -428,7 +447,8 @@ def test_every_setting_is_documented_with_its_default() -> None:
 def test_every_part_of_the_settings_is_in_the_documented_list() -> None:
     kinds = [*Settings.__subclasses__(), *CapacitySettings.__subclasses__()]
     parts = {schema for schema in kinds if schema.__module__.startswith("zen_mcp.config")}
-    assert parts == {*DOCUMENTED, CapacitySettings}
+    alerts = {*AlertSettings.__subclasses__(), *PercentAlert.__subclasses__()} - {PercentAlert}
+    assert parts | alerts == {*DOCUMENTED, CapacitySettings}
 
 
 def _row(name: str, schema: type[Settings]) -> str:

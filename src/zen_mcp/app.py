@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from zen_mcp.catalog import Catalog
@@ -15,6 +16,7 @@ from zen_mcp.ground import Door, Ground, lay_ground
 from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
 from zen_mcp.middleware.limit_setup import limits_of
+from zen_mcp.middleware.limit_use import most_used
 from zen_mcp.middleware.limits import Limits
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.router import Router
@@ -119,9 +121,7 @@ def build(
     limits = _limits(config, catalog, ground, [tool.name for tool in tools])
     background = BackgroundCalls(ground.worker)
     parts = Parts(config=config, catalog=catalog, ground=ground, background=background, limits=limits)
-    ground.secrets.update(catalog.secrets())
-    ground.secrets.update(settings.telemetry.headers.values())
-    ground.ledger.retention_days = settings.ledger.retention_days
+    _take_in(config, catalog, ground, limits)
     conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
     gateway = _gateway(parts, model_watchers)
     services = ToolServices(
@@ -188,3 +188,13 @@ def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
     )
     steps = chain("models", config.server.middleware.models, MODEL_STEPS, parts, ModelResponse)
     return Gateway(catalog=parts.catalog, router=router, chain=(*watchers, *steps))
+
+
+def _take_in(config: Config, catalog: Catalog, ground: Ground, limits: Limits) -> None:
+    """Tell the parts that outlive a change of the settings what has changed for them."""
+    ground.secrets.update(catalog.secrets())
+    ground.secrets.update(config.server.telemetry.headers.values())
+    ground.ledger.retention_days = config.server.ledger.retention_days
+    ground.alerts.use(config.alerts, partial(most_used, limits))
+    for channel in config.alerts.channels.values():
+        ground.secrets.update((*channel.headers.values(), *([channel.url] if channel.url else [])))

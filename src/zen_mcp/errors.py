@@ -33,6 +33,7 @@ ZenError                        what is wrong, what to do
 ├── ToolTimeout             a tool did not end within its timeout_seconds
 ├── LocalModelError             the local panel: runtime or weights missing, a child that does not start
 ├── StorageError                the database cannot be opened or written
+├── AlertNotSent                a channel did not take an alert (retryable or not)
 ├── AgentFailed                 another agent's program is missing, fails, hangs or says nothing
 └── PanelFailed                 no member of a panel answered
 """
@@ -203,6 +204,14 @@ class ToolTimeout(ZenError):
 
 class StorageError(ZenError):
     """The database cannot be opened, read or written."""
+
+
+class AlertNotSent(ZenError):
+    """A channel did not take an alert."""
+
+    def __init__(self, problem: str, fix: str = "", *, retryable: bool = False) -> None:
+        super().__init__(problem, fix)
+        self.retryable = retryable
 
 
 class AgentFailed(ZenError):

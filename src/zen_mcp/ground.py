@@ -8,6 +8,7 @@ from typing import Literal
 
 import anyio
 
+from zen_mcp.alerts.watch import AlertWatch
 from zen_mcp.config.folders import cache_folder, state_folder
 from zen_mcp.config.schema import Config, ServerSettings
 from zen_mcp.jobs.store import JobStore
@@ -57,6 +58,7 @@ class Ground:
     plugins: Plugins
     worker: JobWorker
     """Does the jobs that outlive a call; it idles until there is one."""
+    alerts: AlertWatch
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
     disk_closed: bool = False
@@ -72,6 +74,7 @@ class Ground:
         async with anyio.create_task_group() as group:
             group.start_soon(self.ledger.keep)
             group.start_soon(self.worker.run)
+            group.start_soon(self.alerts.keep)
             if self.export is not None:
                 group.start_soon(self.export.keep)
 
@@ -124,6 +127,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         export=MetricsExport(metrics, settings.metrics, tell=_tell_of_metrics) if metrics else None,
         tracing=tracing_for(settings.telemetry, environ),
         plugins=Plugins(),
+        alerts=AlertWatch(database, tell=_tell_of_alerts),
         secrets=secrets,
         disk_closed=door == "http",
     )
@@ -149,3 +153,7 @@ def _tell_of_ledger(what: str) -> None:
 
 def _tell_of_metrics(what: str) -> None:
     _log.error("metrics", what=what)
+
+
+def _tell_of_alerts(what: str) -> None:
+    _log.error("alerts", what=what)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="read all settings and say what is wrong")
     check.add_argument("--config", metavar="DIR", help="a settings folder above all others")
     schema = actions.add_parser("schema", help="print the JSON Schema of a settings file, for editors")
-    schema.add_argument("file", nargs="?", choices=sorted(FILES), help="one file; without it, all four")
+    schema.add_argument("file", nargs="?", choices=sorted(FILES), help="one file; without it, all of them")
     for action in (init, check, schema):
         action.add_argument("--json", action="store_true", help="print JSON")
 

@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("jobs", "List, wait for and cancel background work; be a worker"),
     ("tools", "List the tools, and what listing them costs in tokens"),
     ("limits", "Show how much of each limit and budget is used"),
+    ("alerts", "Show how the alerts stand; try a channel; print rules for Prometheus"),
     ("config", "Make, check and describe the settings"),
     ("db", "Check the database, and bring its schema up to date"),
     ("local", "Fetch, list and remove local models"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION = "zen-mcp"
-FILE_NAMES = ("models.yaml", "providers.yaml", "limits.yaml", "server.yaml")
+FILE_NAMES = ("models.yaml", "providers.yaml", "limits.yaml", "alerts.yaml", "server.yaml")
 DOTENV_NAME = ".env"
 
 PACKAGED, USER, PROJECT, ENVIRONMENT, ARGUMENT = "packaged", "user", "project", "environment", "argument"

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from pydantic import ValidationError
 
+from zen_mcp.config.alert_schema import AlertsFile, channel_problems
 from zen_mcp.config.environment import Environment, read_dotenv
 from zen_mcp.config.expansion import Expansion, expand
 from zen_mcp.config.folders import ARGUMENT, DOTENV_NAME, ENVIRONMENT, PROJECT, cache_folder, config_folders
@@ -38,7 +39,7 @@ _OVERRIDES = {
 }
 """Environment variables above every server.yaml."""
 _PATHS = ({("state_dir",), ("log", "file"), ("metrics", "textfile")}, {"roots", "plugin_folders"})
-_NOT_FROM_PROJECT = (
+_NOT_FROM_PROJECT: tuple[KeyPath, ...] = (
     ("plugin_folders",),
     ("tool_settings",),
     ("allow_secret_files",),
@@ -58,6 +59,7 @@ _NOT_FROM_PROJECT = (
     ("log", "file"),
     ("log", "content"),
 )
+_ALERTS_NOT_FROM_PROJECT: tuple[KeyPath, ...] = (("channels",), ("notify",), ("enabled",))
 """A folder that came with a checkout must not run code here, open files elsewhere or choose where we write."""
 
 
@@ -101,20 +103,24 @@ def load_config(
     files: list[Path] = []
     sources = {name: _read_layers(name, folders, problems, files) for name in FILES}
     _override(sources["server"], environ)
-    _refuse_from_project(sources["server"], problems)
+    _refuse_from_project(sources["server"], _NOT_FROM_PROJECT, problems)
+    _refuse_from_project(sources["alerts"], _ALERTS_NOT_FROM_PROJECT, problems)
     models_file = _check(ModelsFile, sources["models"], loading)
     uses = loading.uses
     models = configured_models(models_file, sources["models"], uses, problems) if models_file else {}
     loading.uses = {}
     providers = _check(ProvidersFile, sources["providers"], loading)
     limits = _check(LimitsFile, sources["limits"], loading)
+    alerts = _check(AlertsFile, sources["alerts"], loading)
+    problems += channel_problems(alerts, sources["alerts"]) if alerts else []
     server = _check(ServerSettings, sources["server"], loading)
-    if problems or providers is None or limits is None or server is None:
+    if problems or providers is None or limits is None or alerts is None or server is None:
         raise config_error(problems)
     return Config(
         server=server,
         providers=providers,
         limits=limits,
+        alerts=alerts,
         models=MappingProxyType(models),
         server_places=MappingProxyType(sources["server"].places),
         provider_places=MappingProxyType(sources["providers"].places),
@@ -159,9 +165,9 @@ def _override(server: Source, environ: Mapping[str, str]) -> None:
         merge(server, upper)
 
 
-def _refuse_from_project(server: Source, problems: list[Problem]) -> None:
-    for key in _NOT_FROM_PROJECT:
-        places = (place for at, place in server.places.items() if at[: len(key)] == key)
+def _refuse_from_project(source: Source, keys: tuple[KeyPath, ...], problems: list[Problem]) -> None:
+    for key in keys:
+        places = (place for at, place in source.places.items() if at[: len(key)] == key)
         place = next((place for place in places if place.layer == PROJECT), None)
         if place is not None:
             text = "cannot be set by the working directory's own '.zen' folder."

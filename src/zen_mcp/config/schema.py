@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from zen_mcp.config.agent_schema import AgentSettings
+from zen_mcp.config.alert_schema import AlertsFile
 from zen_mcp.config.environment import Environment
 from zen_mcp.config.http_schema import AuthSettings, HttpSettings
 from zen_mcp.config.limit_schema import LimitsFile
@@ -225,6 +226,7 @@ FILES: Mapping[str, type[Settings]] = {
     "models": ModelsFile,
     "providers": ProvidersFile,
     "limits": LimitsFile,
+    "alerts": AlertsFile,
     "server": ServerSettings,
 }
 """The settings files by name without `.yaml`, and what each may hold."""
@@ -268,6 +270,7 @@ class Config:
     server: ServerSettings
     providers: ProvidersFile
     limits: LimitsFile
+    alerts: AlertsFile
     models: Mapping[str, ConfiguredModel]
     server_places: Mapping[KeyPath, Place]
     provider_places: Mapping[KeyPath, Place]

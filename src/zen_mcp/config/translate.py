@@ -39,7 +39,7 @@ _SAYINGS: Mapping[str, str] = {
     "too_short": "must have an entry",
     "string_pattern_mismatch": "may hold letters, digits and '._:-' only",
 }
-_SECRET = {"api_key", "extra", "base_url"}
+_SECRET = {"api_key", "extra", "base_url", "url", "headers"}
 _LONGEST_VALUE = 60
 
 

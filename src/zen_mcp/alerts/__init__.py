@@ -1,0 +1,1 @@
+"""Alerts: four things worth waking somebody for, watched by the server or by Prometheus."""
