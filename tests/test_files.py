@@ -20,11 +20,11 @@ from tests.support.tokens import o200k_tokens
 from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.errors import FileRefused, PromptTooLong
-from zen_mcp.tools.disk import Disk
-from zen_mcp.tools.file_names import InlineFile
-from zen_mcp.tools.files import FilesRead, Room, number_lines, read_files
-from zen_mcp.tools.images import read_images
-from zen_mcp.tools.secrets import redact
+from zen_mcp.tools.files.disk import Disk
+from zen_mcp.tools.files.images import read_images
+from zen_mcp.tools.files.names import InlineFile
+from zen_mcp.tools.files.read import FilesRead, Room, number_lines, read_files
+from zen_mcp.tools.files.secrets import redact
 from zen_mcp.tools.tokens import count_tokens
 
 pytestmark = pytest.mark.anyio

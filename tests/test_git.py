@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zen_mcp.errors import FileRefused, NoChanges
-from zen_mcp.tools.git import Change, Changes, read_changes, split_changes
+from zen_mcp.tools.git.read import Change, Changes, read_changes, split_changes
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from zen_mcp.config.schema import FILES
 from zen_mcp.config.values import Settings
 from zen_mcp.server.descriptions import describe
 from zen_mcp.tools.base import BaseTool
-from zen_mcp.tools.discovery import discover
+from zen_mcp.tools.foreign.discovery import discover
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))

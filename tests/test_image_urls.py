@@ -13,8 +13,8 @@ from tests.support.server import ServerFolder
 from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.errors import FileRefused
-from zen_mcp.tools.image_urls import fetch_image
-from zen_mcp.tools.images import LARGEST_IMAGE_BYTES, read_images
+from zen_mcp.tools.files.image_urls import fetch_image
+from zen_mcp.tools.files.images import LARGEST_IMAGE_BYTES, read_images
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + b"picture" * 10
 MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {

@@ -14,7 +14,7 @@ from tests.support.results import data_of, error_of, text_of
 from tests.support.server import RawServer, ServerFolder, connect, modern, request
 from tests.upstream import Behaviour, Upstream
 
-from zen_mcp.tools.discovery import discover
+from zen_mcp.tools.foreign.discovery import discover
 
 pytestmark = pytest.mark.anyio
 

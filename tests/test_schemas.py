@@ -17,9 +17,9 @@ from tests.support.server import ServerFolder, connect, openai_model
 from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.tools.base import BaseTool, ToolProtocol
-from zen_mcp.tools.discovery import discover
-from zen_mcp.tools.portable_schema import misfits
-from zen_mcp.tools.tool_check import faults_of
+from zen_mcp.tools.foreign.check import faults_of
+from zen_mcp.tools.foreign.discovery import discover
+from zen_mcp.tools.foreign.portable_schema import misfits
 from zen_mcp.types import JSONObject
 
 TOOLS = {tool.name: tool for tool in discover()}

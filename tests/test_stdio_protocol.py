@@ -12,7 +12,7 @@ import pytest
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from tests.support.server import PRELUDES, RawServer, ServerFolder, connect, modern, request, start_arguments
 
-from zen_mcp.tools.discovery import discover
+from zen_mcp.tools.foreign.discovery import discover
 
 pytestmark = pytest.mark.anyio
 

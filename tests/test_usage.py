@@ -26,7 +26,7 @@ from zen_mcp.server.descriptions import describe
 from zen_mcp.storage.ledger import MOST_WAITING, Ledger, LedgerRow
 from zen_mcp.storage.sqlite import SQLiteDatabase
 from zen_mcp.storage.usage import UsageReports
-from zen_mcp.tools.discovery import discover
+from zen_mcp.tools.foreign.discovery import discover
 from zen_mcp.tools.periods import since_when
 
 pytestmark = pytest.mark.anyio

@@ -22,7 +22,7 @@ from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.usage import UsageReports
 from zen_mcp.tools.context import ToolServices, ToolSettings
-from zen_mcp.tools.discovery import Plugin, discover, settings_of
+from zen_mcp.tools.foreign.discovery import Plugin, discover, settings_of
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import ModelResponse, ToolResponse
 

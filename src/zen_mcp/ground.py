@@ -32,7 +32,7 @@ from zen_mcp.storage.memory_counters import MemoryCounters
 from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisRests
 from zen_mcp.storage.sqlite import SQLiteDatabase
-from zen_mcp.tools.discovery import Plugins
+from zen_mcp.tools.foreign.discovery import Plugins
 
 Door = Literal["cli", "stdio", "http"]
 

@@ -16,7 +16,7 @@ from zen_mcp.cli.plugin_check import MARK, CheckedPlugin
 from zen_mcp.cli.session import open_config
 from zen_mcp.cli.table import aligned
 from zen_mcp.errors import InvalidArguments
-from zen_mcp.tools.discovery import Plugin, Plugins, discover, plugin_folders_in, settings_of
+from zen_mcp.tools.foreign.discovery import Plugin, Plugins, discover, plugin_folders_in, settings_of
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _TEMPLATE = Path(__file__).parent / "plugin_template"

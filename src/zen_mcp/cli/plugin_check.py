@@ -12,8 +12,8 @@ from typing import Any
 
 from zen_mcp.server.descriptions import describe
 from zen_mcp.tools.base import ToolProtocol
-from zen_mcp.tools.discovery import Plugin, Plugins, discover
-from zen_mcp.tools.portable_schema import misfits
+from zen_mcp.tools.foreign.discovery import Plugin, Plugins, discover
+from zen_mcp.tools.foreign.portable_schema import misfits
 from zen_mcp.tools.prompts import load_prompts
 
 MARK = "zen-plugin-check: "

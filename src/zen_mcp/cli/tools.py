@@ -14,7 +14,7 @@ from zen_mcp.cli.table import aligned
 from zen_mcp.config.load import load_config
 from zen_mcp.server.descriptions import describe
 from zen_mcp.tools.base import ToolProtocol
-from zen_mcp.tools.discovery import Plugins, discover, settings_of
+from zen_mcp.tools.foreign.discovery import Plugins, discover, settings_of
 from zen_mcp.tools.registry import PROFILES, ToolRegistry
 from zen_mcp.tools.tokens import count_tokens
 from zen_mcp.types import JSONObject

@@ -16,7 +16,7 @@ from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import ServerSettings
 from zen_mcp.errors import ZenError
 from zen_mcp.observability.logs import EventLog
-from zen_mcp.tools.discovery import plugin_folders_in, stamp_of
+from zen_mcp.tools.foreign.discovery import plugin_folders_in, stamp_of
 
 _log = EventLog()
 

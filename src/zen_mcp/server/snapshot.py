@@ -18,7 +18,7 @@ import zen_mcp
 from zen_mcp.config.schema import Config
 from zen_mcp.server.mcp import McpDoor
 from zen_mcp.server.snapshot_file import Snapshot
-from zen_mcp.tools.discovery import plugin_files, plugin_folders_in
+from zen_mcp.tools.foreign.discovery import plugin_files, plugin_folders_in
 
 _RECORD_SECONDS = 10
 _LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")

@@ -26,10 +26,10 @@ from zen_mcp.jobs.job import Job
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.storage.usage import By, UsageReport
 from zen_mcp.tools.estimate import Estimate
-from zen_mcp.tools.file_names import InlineFile
-from zen_mcp.tools.files import read_files
-from zen_mcp.tools.git import Changes, read_changes
-from zen_mcp.tools.images import read_images
+from zen_mcp.tools.files.images import read_images
+from zen_mcp.tools.files.names import InlineFile
+from zen_mcp.tools.files.read import read_files
+from zen_mcp.tools.git.read import Changes, read_changes
 from zen_mcp.tools.messages import alternating
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.room import UNKNOWN_WINDOW_TOKENS, reserved_tokens, room_for_files, surplus_tokens

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import Model, Question, Thread, Wishes, answer_of
 from zen_mcp.tools.estimate import estimated
-from zen_mcp.tools.file_names import FileEntry
+from zen_mcp.tools.files.names import FileEntry
 from zen_mcp.tools.format import rest_link, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import CacheUse, JSONObject, ModelResponse, ThinkingEffort, ToolResponse

@@ -12,8 +12,8 @@ from pydantic.json_schema import SkipJsonSchema
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Wishes, answer_of
 from zen_mcp.tools.estimate import Estimate, estimated
-from zen_mcp.tools.file_names import FileEntry
-from zen_mcp.tools.panel import (
+from zen_mcp.tools.files.names import FileEntry
+from zen_mcp.tools.panel.ask import (
     LARGEST_PANEL,
     Member,
     Stance,
@@ -23,7 +23,7 @@ from zen_mcp.tools.panel import (
     check_panel,
     panel_seconds,
 )
-from zen_mcp.tools.panel_report import PanelResult, report
+from zen_mcp.tools.panel.report import PanelResult, report
 from zen_mcp.types import CacheUse, ModelResponse, ThinkingEffort, ToolResponse
 
 _LISTED_MODELS: dict[str, Any] = {

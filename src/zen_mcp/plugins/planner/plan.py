@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zen_mcp.tools.steps import StepParams
+from zen_mcp.tools.expert.steps import StepParams
 
 
 def plan(steps: Sequence[StepParams]) -> str:

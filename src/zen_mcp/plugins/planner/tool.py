@@ -6,9 +6,9 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.plugins.planner.plan import plan
-from zen_mcp.tools.expert import ExpertTool
-from zen_mcp.tools.expert_params import Expert, ExpertParams
-from zen_mcp.tools.file_names import FileEntry
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.tool import ExpertTool
+from zen_mcp.tools.files.names import FileEntry
 
 
 class PlannerParams(ExpertParams):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from zen_mcp.tools.expert import ExpertTool
-from zen_mcp.tools.expert_params import Expert, ExpertParams
-from zen_mcp.tools.file_names import FileEntry
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.tool import ExpertTool
+from zen_mcp.tools.files.names import FileEntry
 
 
 class PrecommitParams(ExpertParams):

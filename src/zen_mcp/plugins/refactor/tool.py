@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zen_mcp.tools.expert import ExpertTool
-from zen_mcp.tools.expert_params import Expert, ExpertParams
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.tool import ExpertTool
 
 
 class RefactorParams(ExpertParams):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from zen_mcp.tools.expert import ExpertTool
-from zen_mcp.tools.expert_params import Expert, ExpertParams
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.tool import ExpertTool
 
 
 class SecAuditParams(ExpertParams):

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
-from zen_mcp.tools.expert import ExpertTool
-from zen_mcp.tools.expert_params import LARGEST_PANEL, Expert, ExpertParams
-from zen_mcp.tools.steps import StepParams
+from zen_mcp.tools.expert.params import LARGEST_PANEL, Expert, ExpertParams
+from zen_mcp.tools.expert.steps import StepParams
+from zen_mcp.tools.expert.tool import ExpertTool
 
 
 class ThinkDeepParams(ExpertParams):

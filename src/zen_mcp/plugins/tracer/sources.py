@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zen_mcp.tools.generated import SKIPPED_FOLDERS, why_generated
-from zen_mcp.tools.ignored import Ignored
+from zen_mcp.tools.files.generated import SKIPPED_FOLDERS, why_generated
+from zen_mcp.tools.files.ignored import Ignored
 
 MOST_FILES = 10_000
 LARGEST_FILE_BYTES = 2 * 1024 * 1024

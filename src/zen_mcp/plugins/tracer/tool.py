@@ -14,7 +14,7 @@ from zen_mcp.errors import InvalidArguments
 from zen_mcp.plugins.tracer.trace import Trace, TraceRequest, trace
 from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
 from zen_mcp.tools.context import Answer, Question, Saved, answer_of
-from zen_mcp.tools.disk import Disk
+from zen_mcp.tools.files.disk import Disk
 from zen_mcp.tools.format import rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import head
 from zen_mcp.types import JSONObject, ToolResponse

@@ -10,16 +10,16 @@ from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved, ToolContext
-from zen_mcp.tools.expert_params import Expert
-from zen_mcp.tools.findings import SEVERITIES, Finding, Reading, Severity, finding_of, read_findings, severity_of
+from zen_mcp.tools.expert.findings import SEVERITIES, Finding, Reading, Severity, finding_of, read_findings, severity_of
+from zen_mcp.tools.expert.inquiry import Inquiry
+from zen_mcp.tools.expert.merge import located, merged
+from zen_mcp.tools.expert.params import Expert
+from zen_mcp.tools.expert.steps import StepParams
 from zen_mcp.tools.format import dollars, rest_note, stored_line
-from zen_mcp.tools.inquiry import Inquiry
-from zen_mcp.tools.merge import located, merged
 from zen_mcp.tools.paging import head
-from zen_mcp.tools.panel import Outcome
-from zen_mcp.tools.panel_report import report
-from zen_mcp.tools.steps import StepParams
-from zen_mcp.tools.voices import MemberEntry, Voice, figures, member_entries, notes_on, total_cost, voices_of
+from zen_mcp.tools.panel.ask import Outcome
+from zen_mcp.tools.panel.report import report
+from zen_mcp.tools.panel.voices import MemberEntry, Voice, figures, member_entries, notes_on, total_cost, voices_of
 from zen_mcp.types import JSONObject, ModelResponse, ToolResponse
 
 CALLER = "caller"

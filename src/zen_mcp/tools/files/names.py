@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from zen_mcp.errors import FileRefused
-from zen_mcp.tools.disk import shown
+from zen_mcp.tools.files.disk import shown
 
 _LINES = re.compile(r"(?P<path>.+?):(?P<first>\d{1,9})(?P<dash>-(?P<last>\d{1,9})?)?")
 _WILD = re.compile(r"[*?\[{]")

@@ -12,11 +12,11 @@ from pathlib import Path
 import anyio
 
 from zen_mcp.errors import FileRefused, NoChanges
-from zen_mcp.tools.changes import Change, Changes, ChangeStatus, parse_diff, patch_of_new_file, split_changes
-from zen_mcp.tools.disk import Disk, decoded
-from zen_mcp.tools.generated import why_generated
-from zen_mcp.tools.git_process import Git, GitAnswer, without_filters
-from zen_mcp.tools.secrets import is_secret, redact
+from zen_mcp.tools.files.disk import Disk, decoded
+from zen_mcp.tools.files.generated import why_generated
+from zen_mcp.tools.files.secrets import is_secret, redact
+from zen_mcp.tools.git.changes import Change, Changes, ChangeStatus, parse_diff, patch_of_new_file, split_changes
+from zen_mcp.tools.git.process import Git, GitAnswer, without_filters
 
 __all__ = ["Change", "ChangeStatus", "Changes", "read_changes", "split_changes"]
 

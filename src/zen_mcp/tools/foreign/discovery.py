@@ -15,8 +15,8 @@ from typing import TextIO, TypeAlias
 from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.tools.base import ToolProtocol
-from zen_mcp.tools.plugin_content import NOTHING, Content, content_of, read_entry_point, read_folder, tools_of
-from zen_mcp.tools.plugin_module import Loading
+from zen_mcp.tools.foreign.content import NOTHING, Content, content_of, read_entry_point, read_folder, tools_of
+from zen_mcp.tools.foreign.module import Loading
 
 _log = EventLog()
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from zen_mcp.conversations import Answer
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved, answer_of
-from zen_mcp.tools.findings import Reading
+from zen_mcp.tools.expert.findings import Reading
+from zen_mcp.tools.expert.inquiry import Inquiry
 from zen_mcp.tools.format import dollars, rest_note, tokens
-from zen_mcp.tools.inquiry import Inquiry
 from zen_mcp.tools.paging import head
-from zen_mcp.tools.panel import Member, Outcome
+from zen_mcp.tools.panel.ask import Member, Outcome
 from zen_mcp.types import ModelResponse, Usage
 
 

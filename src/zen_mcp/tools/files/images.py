@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 
 from zen_mcp.errors import FileRefused
-from zen_mcp.tools.disk import Disk, all_or_none, shown
-from zen_mcp.tools.image_urls import fetch_image
+from zen_mcp.tools.files.disk import Disk, all_or_none, shown
+from zen_mcp.tools.files.image_urls import fetch_image
 from zen_mcp.types import Image
 
 LARGEST_IMAGE_BYTES = 5 * 1024 * 1024

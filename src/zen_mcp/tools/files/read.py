@@ -11,11 +11,11 @@ import anyio
 
 from zen_mcp.conversations import estimate_tokens
 from zen_mcp.errors import FileRefused, PromptTooLong
-from zen_mcp.tools.disk import Disk, all_or_none, decoded, shown
-from zen_mcp.tools.file_names import InlineFile, Lines, lines_of
-from zen_mcp.tools.file_selection import Candidate, Selection, passed_over, select
-from zen_mcp.tools.generated import looks_minified
-from zen_mcp.tools.secrets import REDACTED, is_secret, redact
+from zen_mcp.tools.files.disk import Disk, all_or_none, decoded, shown
+from zen_mcp.tools.files.generated import looks_minified
+from zen_mcp.tools.files.names import InlineFile, Lines, lines_of
+from zen_mcp.tools.files.secrets import REDACTED, is_secret, redact
+from zen_mcp.tools.files.selection import Candidate, Selection, passed_over, select
 
 _LARGEST_WITH_LINES_BYTES = 64 * 1024 * 1024
 """A file of which only some lines are wanted may be so large."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zen_mcp.errors import FileRefused
-from zen_mcp.tools.secrets import is_secret
+from zen_mcp.tools.files.secrets import is_secret
 
 _ATTEMPTS = 3
 _SETTLED_NANOSECONDS = 3_000_000_000

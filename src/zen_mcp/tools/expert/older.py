@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from zen_mcp.tools.steps import FLAT_NAMES
+from zen_mcp.tools.expert.steps import FLAT_NAMES
 
 _RENAMED: Mapping[str, str] = {
     "thinking_mode": "thinking",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from zen_mcp.conversations import StoredFile, estimate_tokens
 from zen_mcp.sent_files import File
-from zen_mcp.tools.changes import Changes, split_changes
+from zen_mcp.tools.git.changes import Changes, split_changes
 
 MOST_PIECES = 12
 """A member is asked at most so often in one call; what is left then is named."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from zen_mcp.conversations import estimate_tokens
 from zen_mcp.errors import FileRefused, InvalidArguments, NoChanges
 from zen_mcp.sent_files import File
-from zen_mcp.tools import findings
-from zen_mcp.tools.changes import Changes
 from zen_mcp.tools.context import Question, Thread, ToolContext
-from zen_mcp.tools.expert_params import Expert, ExpertParams
-from zen_mcp.tools.material import Cut, Material, cut_up
-from zen_mcp.tools.panel import Member, check_panel
+from zen_mcp.tools.expert import findings
+from zen_mcp.tools.expert.material import Cut, Material, cut_up
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.steps import StepParams, files_of, stored_text, told, without_steps
+from zen_mcp.tools.git.changes import Changes
+from zen_mcp.tools.panel.ask import Member, check_panel
 from zen_mcp.tools.room import room_beside
-from zen_mcp.tools.steps import StepParams, files_of, stored_text, told, without_steps
 
 _MARGIN_TOKENS = 60
 """For the words that go with a piece."""

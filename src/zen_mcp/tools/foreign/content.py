@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from zen_mcp.config.tool_schema import OneToolSettings
 from zen_mcp.errors import ConfigError
-from zen_mcp.tools.bare import BareTool
 from zen_mcp.tools.base import BaseTool, ToolProtocol
+from zen_mcp.tools.foreign.bare import BareTool
+from zen_mcp.tools.foreign.check import faults_of
+from zen_mcp.tools.foreign.module import load_folder
 from zen_mcp.tools.one_tool import UNSET
-from zen_mcp.tools.plugin_module import load_folder
 from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.resources import Resource
 from zen_mcp.tools.slash import ToolPrompt
-from zen_mcp.tools.tool_check import faults_of
 
 CONFIG = "config.yaml"
 

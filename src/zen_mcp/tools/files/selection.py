@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zen_mcp.errors import FileRefused
-from zen_mcp.tools.disk import Disk, shown
-from zen_mcp.tools.file_names import GlobPattern, InlineFile, Lines, is_pattern, lines_in
-from zen_mcp.tools.generated import SKIPPED_FOLDERS, why_generated
-from zen_mcp.tools.ignored import Ignored
+from zen_mcp.tools.files.disk import Disk, shown
+from zen_mcp.tools.files.generated import SKIPPED_FOLDERS, why_generated
+from zen_mcp.tools.files.ignored import Ignored
+from zen_mcp.tools.files.names import GlobPattern, InlineFile, Lines, is_pattern, lines_in
 
 MOST_FOUND = 5_000
 _MOST_LOOKED_AT = 200_000

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from zen_mcp.tools.findings import Finding, Severity
+from zen_mcp.tools.expert.findings import Finding, Severity
 
 _ALIKE_WITHIN: tuple[tuple[int, float], ...] = ((3, 0.12), (30, 0.6))
 """So many lines apart at most, and the share of common words from which two findings of one file are one."""

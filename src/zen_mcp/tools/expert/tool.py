@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 import anyio
 
-from zen_mcp.tools import findings
 from zen_mcp.tools.base import BaseTool, ToolHints
 from zen_mcp.tools.context import Question, ToolContext, Wishes
 from zen_mcp.tools.estimate import estimated
-from zen_mcp.tools.expert_params import Expert, ExpertParams
-from zen_mcp.tools.expert_report import FindingsResult, TextResult, findings_report, noted, text_report
-from zen_mcp.tools.inquiry import Inquiry, inquire
-from zen_mcp.tools.panel import Outcome, ask_panel, check_answered, panel_seconds
-from zen_mcp.tools.steps import StepParams, missing, steps_with, stored_text
+from zen_mcp.tools.expert import findings
+from zen_mcp.tools.expert.inquiry import Inquiry, inquire
+from zen_mcp.tools.expert.params import Expert, ExpertParams
+from zen_mcp.tools.expert.report import FindingsResult, TextResult, findings_report, noted, text_report
+from zen_mcp.tools.expert.steps import StepParams, missing, steps_with, stored_text
+from zen_mcp.tools.panel.ask import Outcome, ask_panel, check_answered, panel_seconds
 from zen_mcp.types import ModelResponse, ToolResponse
 
 _AT_ONCE = 4

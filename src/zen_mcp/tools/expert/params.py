@@ -10,11 +10,11 @@ from pydantic import Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.tools.base import ToolParams
-from zen_mcp.tools.file_names import FileEntry
-from zen_mcp.tools.findings import Severity
-from zen_mcp.tools.older import translated
-from zen_mcp.tools.panel import LARGEST_PANEL
-from zen_mcp.tools.steps import StepParams
+from zen_mcp.tools.expert.findings import Severity
+from zen_mcp.tools.expert.older import translated
+from zen_mcp.tools.expert.steps import StepParams
+from zen_mcp.tools.files.names import FileEntry
+from zen_mcp.tools.panel.ask import LARGEST_PANEL
 from zen_mcp.types import CacheUse, ThinkingEffort
 
 

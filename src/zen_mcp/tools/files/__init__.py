@@ -1,0 +1,1 @@
+"""Reading the files and images that a caller names."""

@@ -1,0 +1,1 @@
+"""Asking several models the same question, and what comes of it."""
