@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import anyio
 
 from zen_mcp.catalog import Catalog
 from zen_mcp.chains import MODEL_STEPS, TOOL_STEPS, ModelStep, Parts, chain
 from zen_mcp.config.schema import Config
 from zen_mcp.conversations import Conversations
+from zen_mcp.errors import StorageError
 from zen_mcp.gateway import Gateway
 from zen_mcp.ground import Door, Ground, lay_ground
+from zen_mcp.health import Check, checks
 from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
 from zen_mcp.middleware.limit_setup import limits_of
@@ -26,13 +31,7 @@ from zen_mcp.tools.foreign.discovery import Plugin, discover, settings_of
 from zen_mcp.tools.registry import ToolRegistry
 from zen_mcp.types import ModelResponse, ToolResponse
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """Something a server needs. `run` raises a ZenError where it is at fault."""
-
-    name: str
-    run: Callable[[], Awaitable[None]]
+_MEASURE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,20 +56,19 @@ class App:
         if self.ground.tracing is not None:
             self.ground.tracing.load()
 
-    def checks(self) -> tuple[Check, ...]:
+    def checks(self) -> Sequence[Check]:
         """What must be in order for calls to be answered; `/readyz` and `zen doctor` run them."""
-        redis = (Check(name="redis", run=self.ground.redis.ping),) if self.ground.redis is not None else ()
-        return (
-            Check(name="database", run=self._check_database),
-            *redis,
-            Check(name="provider", run=self._check_provider),
-        )
+        return checks(self.ground, self.catalog, self.limits, folder=self.ground.folder)
 
-    async def _check_database(self) -> None:
-        await self.ground.database.run(lambda transaction: transaction.rows("SELECT 1 AS one"))
-
-    async def _check_provider(self) -> None:
-        self.catalog.require(self.catalog.default_model().name)
+    async def measure(self) -> None:
+        """Set the gauges that are not set by calls, before the metrics are read."""
+        metrics = self.ground.metrics
+        if metrics is None or not self.limits.rules:
+            return
+        # Counters that are away leave the last figures, and are told by the step that counts.
+        with suppress(StorageError), anyio.move_on_after(_MEASURE_SECONDS):
+            for limit, ratio in (await most_used(self.limits)).items():
+                metrics.set("limit_use_ratio", ratio, limit=limit)
 
     async def tidy(self) -> None:
         """Remove threads that nobody used for longer than they are kept."""
@@ -157,7 +155,7 @@ def build(
         ground.metrics.allow("tool", [tool.name for tool in registry.tools])
     background.tools = registry
     ground.worker.handlers = {CALL: background.run}
-    return App(
+    app = App(
         config=config,
         catalog=catalog,
         ground=ground,
@@ -168,6 +166,9 @@ def build(
         plugins=plugins,
         limits=limits,
     )
+    if ground.export is not None:
+        ground.export.before = app.measure
+    return app
 
 
 def _limits(config: Config, catalog: Catalog, ground: Ground, tools: Sequence[str]) -> Limits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import anyio
@@ -61,6 +62,8 @@ class Ground:
     alerts: AlertWatch
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
+    folder: Path | None = None
+    """Where the database is; None where it is not on this machine."""
     disk_closed: bool = False
     """Whether no file of this machine may be read where server.yaml names no roots: callers are elsewhere."""
 
@@ -129,6 +132,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         plugins=Plugins(),
         alerts=AlertWatch(database, tell=_tell_of_alerts),
         secrets=secrets,
+        folder=None if settings.database_url else settings.state_dir or state_folder(environ),
         disk_closed=door == "http",
     )
 

@@ -30,6 +30,7 @@ from zen_mcp.types import Message, ModelRequest
 State = Literal["ok", "note", "fault"]
 _MARKS: dict[State, str] = {"ok": "[green]✓[/]", "note": "[yellow]·[/]", "fault": "[red]✗[/]"}
 _ASK_SECONDS = 90.0
+_CHECK_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,8 @@ async def _run(arguments: argparse.Namespace) -> int:
             tell(finding)
         tell(await _storage(app))
         tell(await _ledger(app))
+        async for finding in _parts(app):
+            tell(finding)
         if not arguments.no_ask:
             async for finding in _answering(app, everything=arguments.all):
                 tell(finding)
@@ -175,6 +178,22 @@ async def _ledger(app: App) -> Finding:
     except ZenError as exc:
         return Finding(state="fault", what=f"the ledger cannot be written: {exc.problem}", mend=exc.fix)
     return Finding(state="ok", what=f"ledger: {rows:,} rows; zen usage sums them")
+
+
+async def _parts(app: App) -> AsyncIterator[Finding]:
+    """What `/readyz` looks at, as far as it is not told above."""
+    for check in app.checks():
+        if check.name in {"database", "provider", "ledger"}:
+            continue
+        try:
+            with anyio.fail_after(_CHECK_SECONDS):
+                await check.run()
+        except ZenError as exc:
+            yield Finding(state="fault" if check.vital else "note", what=f"{check.name}: {exc.problem}", mend=exc.fix)
+        except TimeoutError:
+            yield Finding(state="fault", what=f"{check.name}: no answer in {_CHECK_SECONDS:g} s", mend="try again")
+        else:
+            yield Finding(state="ok", what=f"{check.name}: in order")
 
 
 async def _answering(app: App, *, everything: bool) -> AsyncIterator[Finding]:

@@ -63,6 +63,7 @@ class JobWorker:
     Attributes:
         at_once: begin at once; else when a job is handed in here, or one is found that waits.
         handlers: what does each kind of job; may be exchanged while it works.
+        fault: why no jobs are done, in words; empty where they are.
         calls: owns calls that may become jobs; None while it does not run.
     """
 
@@ -74,6 +75,7 @@ class JobWorker:
         self._database = database
         self._concurrency = concurrency
         self.at_once = at_once
+        self.fault = ""
         self._running: dict[str, Future[str]] = {}
         self._adopted: dict[str, Outcome] = {}
         self._portal: BlockingPortal | None = None
@@ -92,6 +94,7 @@ class JobWorker:
                     try:
                         await self._work_on()
                     except Exception as exc:  # noqa: BLE001 - a server whose jobs cannot be done serves all else
+                        self.fault = f"{type(exc).__name__}"
                         _log.error("jobs_not_done", again_in_seconds=_AGAIN_SECONDS, exc_info=exc)
                     await anyio.sleep(_AGAIN_SECONDS)
             finally:
@@ -104,6 +107,7 @@ class JobWorker:
                 await self._beat()
                 await anyio.to_thread.run_sync(self._launch)
                 self._ready.set()
+                self.fault = ""
                 async with anyio.create_task_group() as group:
                     group.start_soon(self._keep_beating)
                     await self._watch_for_cancelled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -37,6 +37,9 @@ class MetricsExport:
         metrics: what is told.
         settings: where to, and how often.
         tell: takes a sentence for the operator, once when it fails and once when it works again.
+
+    Attributes:
+        before: sets what is measured only when it is read.
     """
 
     def __init__(self, metrics: Metrics, settings: MetricsSettings, *, tell: Callable[[str], None]) -> None:
@@ -44,6 +47,7 @@ class MetricsExport:
         self._settings = settings
         self._tell = tell
         self._failing: set[str] = set()
+        self.before: Callable[[], Awaitable[None]] | None = None
 
     async def keep(self) -> None:
         """Export at every interval until cancelled, and once more then."""
@@ -59,6 +63,8 @@ class MetricsExport:
 
     async def export(self) -> None:
         """Export now."""
+        if self.before is not None:
+            await self.before()
         settings = self._settings
         if settings.textfile is not None:
             await self._try(f"'{settings.textfile}'", partial(write_whole, settings.textfile, self._metrics.render))

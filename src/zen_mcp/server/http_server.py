@@ -25,6 +25,7 @@ from zen_mcp.app import App, build
 from zen_mcp.config.http_schema import HttpSettings
 from zen_mcp.config.schema import Config
 from zen_mcp.errors import ZenError
+from zen_mcp.health import Check
 from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.auth import METADATA_PATH, DoorKeeper
@@ -171,17 +172,20 @@ class HttpServer:
         metrics = self._app.ground.metrics
         if metrics is None:
             return refusal(404, "No metrics are kept.", "See metrics in server.yaml.")
+        await self._app.measure()
         text = await anyio.to_thread.run_sync(metrics.render)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _ready(self, request: Request) -> Response:
         """Whether calls can be answered, part by part; why not stands in the log, not in the answer."""
         found = {"warm_up": "ok" if self._warm else "under way"}
+        needed = {"warm_up", "server"}
         for check in self._app.checks():
-            found[check.name] = await _state_of(check.run)
+            found[check.name] = await _state_of(check)
+            needed |= {check.name} if check.vital else set()
         if self._traffic.draining:
             found["server"] = "stopping"
-        ready = set(found.values()) == {"ok"}
+        ready = all(state == "ok" for part, state in found.items() if part in needed)
         return JSONResponse({"ready": ready, "checks": found}, status_code=200 if ready else 503)
 
     async def _warm_up(self) -> None:
@@ -271,12 +275,14 @@ async def _healthy(request: Request) -> Response:
     return PlainTextResponse("ok")
 
 
-async def _state_of(run: Callable[[], Awaitable[None]]) -> str:
+async def _state_of(check: Check) -> str:
     try:
         with anyio.fail_after(_CHECK_SECONDS):
-            await run()
+            await check.run()
     except (ZenError, TimeoutError) as exc:
-        _log.warning("not_ready", problem=str(exc) or "no answer in time")
+        _log.warning(
+            "not_ready" if check.vital else "part_failing", part=check.name, problem=str(exc) or "no answer in time"
+        )
         return "failing"
     return "ok"
 
