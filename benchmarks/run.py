@@ -22,6 +22,7 @@ from benchmarks.calls import calls  # noqa: E402
 from benchmarks.figures import Figure  # noqa: E402
 from benchmarks.governance import governance  # noqa: E402
 from benchmarks.provider import provider  # noqa: E402
+from benchmarks.replicas import replicas  # noqa: E402
 from benchmarks.startup import startup  # noqa: E402
 from benchmarks.team import team  # noqa: E402
 
@@ -40,6 +41,7 @@ SUITES = (
     Suite(name="provider", run=provider),
     Suite(name="governance", run=governance),
     Suite(name="team", run=team),
+    Suite(name="replicas", run=replicas),
 )
 
 

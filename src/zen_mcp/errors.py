@@ -25,6 +25,7 @@ ZenError                        what is wrong, what to do
 │   ├── VendorNotFound          404: the model or the address
 │   ├── VendorRateLimited       429 (retryable, retry_after_seconds)
 │   ├── VendorUnavailable       5xx (retryable)
+│   │   └── VendorLoading       it is still loading the model (retryable)
 │   ├── VendorUnreachable       no connection, or cut (retryable)
 │   ├── VendorTimeout           its deadline passed
 │   ├── VendorBadAnswer         HTML, empty, not what the API promises (retryable)
@@ -168,6 +169,10 @@ class VendorUnavailable(VendorError):
     """The vendor failed inside (5xx)."""
 
     retryable = True
+
+
+class VendorLoading(VendorUnavailable):
+    """The vendor's server is still loading the model."""
 
 
 class VendorUnreachable(VendorError):

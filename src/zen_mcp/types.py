@@ -145,6 +145,7 @@ class ModelRequest:
         web_search: the model may search the web, where its vendor offers that.
         thread_id: the thread that the question belongs to, for the ledger; None for none.
         only_models: patterns of the models that may answer, those that step in included; empty for all.
+        news: takes a line about what goes on before the answer comes ("loading llama3.2"); None where nobody looks.
     """
 
     request_id: str
@@ -168,6 +169,7 @@ class ModelRequest:
     web_search: bool = False
     thread_id: str | None = None
     only_models: tuple[str, ...] = ()
+    news: TextSink | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

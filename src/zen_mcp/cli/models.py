@@ -15,6 +15,7 @@ import anyio
 
 from zen_mcp.app import App
 from zen_mcp.catalog import Catalog, Model
+from zen_mcp.cli import discover
 from zen_mcp.cli.session import open_app
 from zen_mcp.cli.table import aligned
 from zen_mcp.config.load import load_config
@@ -30,15 +31,24 @@ _HEADER = ("NAME", "VENDOR", "ALIASES", "CONTEXT", "$/M IN", "$/M OUT", "STATUS"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `zen models` takes."""
-    parser.add_argument("filter", nargs="?", default="", help="part of a name, alias or vendor")
+    parser.add_argument(
+        "filter",
+        nargs="?",
+        default="",
+        help="part of a name, alias or vendor; or discover: find Ollama, vLLM and others",
+    )
     parser.add_argument("--all", action="store_true", help="also those that cannot be asked now, with what to set")
     parser.add_argument("--check", action="store_true", help="ask each of them once: seconds, or what is wrong")
+    parser.add_argument("--at", metavar="URL", action="append", help="with discover: where to look; may be repeated")
+    parser.add_argument("--write", action="store_true", help="with discover: add what is found to your models.yaml")
     parser.add_argument("--config", metavar="DIR", help="a settings folder above all others")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the models."""
+    if arguments.filter == "discover":
+        return discover.run(arguments)
     if arguments.check:
         return _check(arguments)
     config = load_config(Path(arguments.config) if arguments.config else None, environ=os.environ)

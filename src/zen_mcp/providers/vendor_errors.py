@@ -15,6 +15,7 @@ from zen_mcp.errors import (
     VendorAuthFailed,
     VendorBadAnswer,
     VendorError,
+    VendorLoading,
     VendorNotFound,
     VendorRateLimited,
     VendorRejected,
@@ -86,6 +87,7 @@ _SAYS: dict[type[VendorError], str] = {
     VendorTimeout: "gave no answer in time",
     VendorUnreachable: "cannot be reached",
     VendorUnavailable: "failed",
+    VendorLoading: "is still loading the model",
     VendorBadAnswer: "gave an answer that is not what the API promises",
 }
 _HTML = re.compile(r"<!doctype html|<html|'str' object has no attribute|Expecting value|not valid JSON", re.IGNORECASE)
@@ -103,6 +105,8 @@ _TOO_LONG = re.compile(
     r"context_length_exceeded|maximum context length|prompt is too long|context window", re.IGNORECASE
 )
 _POLICY = re.compile(r"content_policy_violation|content_filter|content management policy", re.IGNORECASE)
+_LOADING = re.compile(r"loading (the )?model|model (is )?(still |currently )*(being )?load(ing|ed)\b", re.IGNORECASE)
+"""llama.cpp: "Loading model"; others in similar words."""
 _ADDRESS = re.compile(r" ssl:<[^>]*>")
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|key|gsk|xai|AIza)[-_A-Za-z0-9]{12,}|Bearer\s+\S+", re.IGNORECASE)
 _PREFIX = re.compile(r"^(?:litellm\.)?(?:\w+(?:Error|Exception|Timeout)\s*[:-]\s*)+", re.IGNORECASE)
@@ -150,6 +154,8 @@ def _kind(exc: Exception) -> type[VendorError] | None:
             return _refined(_REFUSALS.get(status, VendorRejected), exc)
         if _BROKEN_OFF.search(str(exc)):
             return VendorUnreachable
+        if status == 503 and _LOADING.search(str(exc)):
+            return VendorLoading
     return _refined(kind, exc) if kind else None
 
 

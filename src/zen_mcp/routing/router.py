@@ -28,6 +28,7 @@ from zen_mcp.routing.balance import Balance, candidates_of
 from zen_mcp.routing.call import Call, Failure
 from zen_mcp.routing.capacity import Capacity, Use
 from zen_mcp.routing.health import HealthBoard
+from zen_mcp.routing.loading import LOADS_LATE, tell_of_loading, when_loaded
 from zen_mcp.routing.policy import (
     LONGEST_PAUSE_SECONDS,
     LONGEST_PAUSE_WITH_OTHERS_SECONDS,
@@ -228,7 +229,10 @@ class Router:
     async def _seen(self, call: Call, model: Model, limit: float) -> ModelResponse:
         """One HTTP request, before the eyes of whoever watches."""
         with attempt_seen(self._watchers, call.request, model, call.requests + 1) as answered:
-            response = await self._request(call, model, limit)
+            await tell_of_loading(model, call.request.news)
+            response = await when_loaded(
+                model, lambda left: self._request(call, model, left), limit=limit, news=call.request.news
+            )
             answered(response)
             return response
 
@@ -264,6 +268,8 @@ class Router:
         """One streamed request, cut off after a silence; before its first words it has `limit` seconds at most."""
         idle = model.stream_idle_seconds or IDLE_SECONDS
         thinking = IDLE_SECONDS_OF_A_THINKER if model.capabilities.reasoning else IDLE_SECONDS
+        if model.vendor in LOADS_LATE:
+            thinking = limit
         silence = min(model.stream_idle_seconds or thinking, limit)
         with anyio.CancelScope(deadline=anyio.current_time() + silence) as scope:
             chunks = self._provider.stream(request, model)

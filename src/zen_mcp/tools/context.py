@@ -296,6 +296,7 @@ class ToolContext:
                 sink=sink,
                 thread_id=thread.id,
                 only_models=self.settings.only_models,
+                news=self._tell if self.request.watched else None,
                 **wishes.fields(),
             )
         )
@@ -340,6 +341,9 @@ class ToolContext:
             f"The prompt has about {tokens:,} tokens; '{model.name}' takes {own:,}.",
             "Shorten it, name fewer files, or choose a model with a longer context (listmodels shows them).",
         )
+
+    async def _tell(self, line: str) -> None:
+        await self.progress(0, None, line)
 
     def transcript(self, thread: Thread, question: Question, *, budget_tokens: int) -> tuple[Message, ...]:
         """What was said so far, as much of it as fits, and the question last: for those who are no model of ours."""
