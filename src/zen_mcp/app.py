@@ -12,7 +12,7 @@ import anyio
 
 from zen_mcp.catalog import Catalog
 from zen_mcp.chains import MODEL_STEPS, TOOL_STEPS, ModelStep, Parts, chain
-from zen_mcp.config.schema import Config
+from zen_mcp.config.schema import Config, ServerSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.errors import StorageError
 from zen_mcp.gateway import Gateway
@@ -20,9 +20,12 @@ from zen_mcp.ground import Door, Ground, lay_ground
 from zen_mcp.health import Check, checks
 from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
+from zen_mcp.jobs.batch import KIND as BATCH
+from zen_mcp.jobs.batch import Batches
 from zen_mcp.middleware.limit_setup import limits_of
 from zen_mcp.middleware.limit_use import most_used
 from zen_mcp.middleware.limits import Limits
+from zen_mcp.providers.batches import VendorBatches
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.usage import UsageReports
@@ -44,6 +47,7 @@ class App:
     conversations: Conversations
     gateway: Gateway
     usage: UsageReports
+    batches: Batches
     registry: ToolRegistry
     plugins: tuple[Plugin, ...]
     limits: Limits
@@ -122,6 +126,7 @@ def build(
     _take_in(config, catalog, ground, limits)
     conversations = Conversations(ground.database, retention_days=settings.thread_retention_days)
     gateway = _gateway(parts, model_watchers)
+    batches = _batches(parts, gateway)
     services = ToolServices(
         catalog=catalog,
         gateway=gateway,
@@ -129,17 +134,8 @@ def build(
         usage=UsageReports(ground.database),
         jobs=ground.worker.store,
         limits=limits,
-        settings=ToolSettings(
-            max_result_characters=settings.max_result_characters,
-            max_prompt_characters=settings.max_prompt_characters,
-            max_file_bytes=settings.max_file_bytes,
-            allow_secret_files=settings.allow_secret_files,
-            roots=tuple(settings.roots) or (() if ground.disk_closed else (working_directory or Path.cwd(),)),
-            panel_timeout_seconds=settings.panel_timeout_seconds,
-            image_hosts=settings.image_hosts,
-            usage_viewers=settings.ledger.viewers,
-            agents=settings.agents,
-        ),
+        batches=batches,
+        settings=_tool_settings(settings, ground, working_directory),
     )
     registry = ToolRegistry(
         tools,
@@ -154,7 +150,7 @@ def build(
     if ground.metrics is not None:
         ground.metrics.allow("tool", [tool.name for tool in registry.tools])
     background.tools = registry
-    ground.worker.handlers = {CALL: background.run}
+    ground.worker.handlers = {CALL: background.run, BATCH: batches.run}
     app = App(
         config=config,
         catalog=catalog,
@@ -162,6 +158,7 @@ def build(
         conversations=conversations,
         gateway=gateway,
         usage=services.usage,
+        batches=batches,
         registry=registry,
         plugins=plugins,
         limits=limits,
@@ -169,6 +166,33 @@ def build(
     if ground.export is not None:
         ground.export.before = app.measure
     return app
+
+
+def _tool_settings(settings: ServerSettings, ground: Ground, working_directory: Path | None) -> ToolSettings:
+    return ToolSettings(
+        max_result_characters=settings.max_result_characters,
+        max_prompt_characters=settings.max_prompt_characters,
+        max_file_bytes=settings.max_file_bytes,
+        allow_secret_files=settings.allow_secret_files,
+        roots=tuple(settings.roots) or (() if ground.disk_closed else (working_directory or Path.cwd(),)),
+        panel_timeout_seconds=settings.panel_timeout_seconds,
+        image_hosts=settings.image_hosts,
+        usage_viewers=settings.ledger.viewers,
+        agents=settings.agents,
+    )
+
+
+def _batches(parts: Parts, gateway: Gateway) -> Batches:
+    ground = parts.ground
+    return Batches(
+        database=ground.database,
+        jobs=ground.worker.store,
+        catalog=parts.catalog,
+        ask=gateway.ask,
+        parallel=parts.config.server.batch_parallel,
+        vendors=VendorBatches(ground.vendor_api),
+        ledger=ground.ledger,
+    )
 
 
 def _limits(config: Config, catalog: Catalog, ground: Ground, tools: Sequence[str]) -> Limits:

@@ -24,6 +24,7 @@ from zen_mcp.providers.direct_provider import DirectProvider
 from zen_mcp.providers.emergency import WithEmergencyExit
 from zen_mcp.providers.litellm_provider import LiteLLMProvider
 from zen_mcp.providers.local import LocalPanel
+from zen_mcp.providers.vendor_api import VendorAPI
 from zen_mcp.routing.balance import Balance
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.watch import AttemptWatcher
@@ -46,6 +47,8 @@ class Ground:
 
     provider: Provider
     local: LocalPanel
+    vendor_api: VendorAPI
+    """Reaches what vendors offer beside answers: files, batches."""
     database: Database
     ledger: Ledger
     redis: Redis | None
@@ -109,6 +112,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
     return Ground(
         provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
         local=local,
+        vendor_api=VendorAPI(secrets=lambda: secrets),
         database=database,
         ledger=ledger,
         # Replicas share their jobs, so each works from the start; a server alone waits for its first one.

@@ -146,6 +146,7 @@ class ModelRequest:
         thread_id: the thread that the question belongs to, for the ledger; None for none.
         only_models: patterns of the models that may answer, those that step in included; empty for all.
         news: takes a line about what goes on before the answer comes ("loading llama3.2"); None where nobody looks.
+        idempotency_key: sent as a header, so that an upstream that knows it does not make the same answer twice.
     """
 
     request_id: str
@@ -170,6 +171,7 @@ class ModelRequest:
     thread_id: str | None = None
     only_models: tuple[str, ...] = ()
     news: TextSink | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from tests.upstream.behaviour import Behaviour, Received
-from tests.upstream.dialects import Dialect, dialect_of
+from tests.upstream.dialects import Completions, Dialect, dialect_of
+from tests.upstream.files import Answer, Shelf
 
 _FOREVER_SECONDS = 3600.0
 
@@ -32,6 +33,8 @@ class Upstream:
         self._thread = threading.Thread(target=self._run, name="upstream", daemon=True)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.requests: list[Received] = []
+        self.answered: list[Received] = []
+        self.shelf = Shelf(self._batched)
         self.disconnects: list[str] = []
         self.connections = 0
         self.open_requests = 0
@@ -110,11 +113,19 @@ class Upstream:
         writer: asyncio.StreamWriter,
     ) -> bool:
         """Answer one request; whether the connection is to be kept."""
-        path = first.split()[1]
+        method, path, *_ = first.split()
         if path == "/behaviours":
             wanted = json.loads(body)
             self.behave(wanted["model"], [Behaviour(**entry) for entry in wanted["behaviours"]])
             await _send(writer, 200, {})
+            return True
+        kept = self.shelf.answer(method, path, body)
+        if kept is not None:
+            status, said = kept
+            if isinstance(said, bytes):
+                await _send_bytes(writer, status, said, {"content-type": "application/octet-stream"})
+            else:
+                await _send(writer, status, said)
             return True
         dialect = dialect_of(path.partition("?")[0])
         if dialect is None:
@@ -164,7 +175,20 @@ class Upstream:
                 await self._left(received.model, reader, _FOREVER_SECONDS)
             return False
         await _send(writer, 200, dialect.whole(received, behaviour), behaviour.headers)
+        self.answered.append(received)
         return True
+
+    def _batched(self, body: dict[str, Any]) -> Answer:
+        """The answer to one request of a batch."""
+        dialect = Completions()
+        received = dialect.received("", body, {})
+        self.requests.append(received)
+        behaviour = self._next(received.model)
+        behaviour = replace(behaviour, text=_filled(behaviour.text, received))
+        if behaviour.status != 200:
+            return behaviour.status, dialect.error(behaviour)
+        self.answered.append(received)
+        return 200, dialect.whole(received, behaviour)
 
     async def _stream(
         self,

@@ -72,6 +72,7 @@ class Assembler:
             max_parallel=settings.max_parallel,
             rpm=settings.rpm,
             tpm=settings.tpm,
+            batch=settings.batch,
         )
 
     def _with_deployments(self, name: str, entry: ConfiguredModel) -> Model:

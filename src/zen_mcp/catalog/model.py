@@ -68,6 +68,7 @@ class Model:
         stream: whether its answers are streamed; "auto": when somebody watches.
         stream_idle_seconds: the longest silence of a stream; None: chosen.
         max_parallel, rpm, tpm: what it is given at once, and requests and tokens per minute; None: no limit.
+        batch: whether batches may go by its vendor's batch API.
         deployment: which way to reach it this is ("azure"); empty for the only one.
         weight: this deployment's share of the model's traffic; None where no deployment has one.
         deployments: the several ways to reach it; empty for one, which is then this entry itself.
@@ -100,6 +101,7 @@ class Model:
     max_parallel: int | None = None
     rpm: int | None = None
     tpm: int | None = None
+    batch: bool = False
     deployment: str = ""
     weight: float | None = None
     deployments: tuple[Model, ...] = ()

@@ -118,6 +118,7 @@ class ModelSettings(CapacitySettings):
     deployments: Annotated[tuple[DeploymentSettings, ...], AfterValidator(_shares)] = Field(
         default=(), description="Several ways to reach it: two keys, OpenAI and Azure."
     )
+    batch: Flag = Field(default=False, description="Its vendor has a batch API (OpenAI's `/v1/batches`) for it.")
     weights: str | None = Field(
         default=None, min_length=1, description="A local model's packaged weights, or the path of a GGUF file."
     )

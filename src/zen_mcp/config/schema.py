@@ -205,6 +205,7 @@ class ServerSettings(Settings):
         description="A Postgres database for what replicas share (`postgresql://…`); without it, a file of SQLite.",
     )
     jobs_at_once: Count = Field(default=8, description="Jobs that this server does at the same time.")
+    batch_parallel: Count = Field(default=8, description="Prompts of one batch that are asked at the same time.")
     redis_url: str | None = Field(
         default=None,
         min_length=1,

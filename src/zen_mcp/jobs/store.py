@@ -71,14 +71,14 @@ class JobStore:
         """Whether there may be any job; costs no connection."""
         return self.installed and (self._shared or self._file.exists())
 
-    async def hand_in(self, job: NewJob) -> str:
-        """Store a job to be done by whichever worker is free; its id.
+    async def hand_in(self, job: NewJob, *, identity: str | None = None) -> str:
+        """Store a job to be done by whichever worker is free; its id, a new one unless one is given.
 
         Raises:
             ConfigError: DBOS is not installed.
             StorageError: the database fails.
         """
-        identity = new_job_id()
+        identity = identity or new_job_id()
         options = {
             "workflow_name": WORKFLOW,
             "queue_name": QUEUE,

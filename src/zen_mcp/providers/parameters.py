@@ -12,6 +12,8 @@ CLAUDE_OUTPUT_TOKENS = 16_384
 """Anthropic wants a limit, and LiteLLM would take the model's maximum."""
 
 _EFFORTS = {"none": "none", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "high"}
+_KNOW_THE_HEADER = frozenset({"openai", "azure", "hosted_vllm"})
+"""Whose servers take an unknown header for what it is; others sign what they are sent."""
 _CACHE_MARK = {"type": "ephemeral"}
 _MESSAGES_OF_A_FIRST_TURN = 2
 
@@ -29,6 +31,8 @@ def parameters_of(request: ModelRequest, model: Model) -> tuple[dict[str, Any], 
     limit = _output_limit(request, model)
     if limit is not None:
         parameters["max_tokens"] = limit
+    if request.idempotency_key is not None and model.litellm_model.partition("/")[0] in _KNOW_THE_HEADER:
+        parameters["extra_headers"] = {"Idempotency-Key": request.idempotency_key}
     return parameters, tuple(notes)
 
 

@@ -10,6 +10,7 @@ from zen_mcp.catalog import Catalog
 from zen_mcp.config.agent_schema import AgentSettings
 from zen_mcp.conversations import Conversations
 from zen_mcp.gateway import Gateway
+from zen_mcp.jobs.batch import Batches
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.middleware.limits import Limits
 from zen_mcp.storage.usage import UsageReports
@@ -40,7 +41,7 @@ class ToolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolServices:
-    """What every call shares: the catalog, the gateway, the threads, the reports, the settings, the limits."""
+    """What every call shares: catalog, gateway, threads, reports, jobs, limits, batches, settings."""
 
     catalog: Catalog
     gateway: Gateway
@@ -48,4 +49,5 @@ class ToolServices:
     usage: UsageReports
     jobs: JobStore
     limits: Limits
+    batches: Batches
     settings: ToolSettings

@@ -48,7 +48,7 @@ class ApiLookupResult(ToolResult):
     search: str = ""
 
 
-@tool(result=ApiLookupResult, hints=ToolHints(open_world=False, core=False))
+@tool(hints=ToolHints(open_world=False, core=False))
 async def apilookup(params: ApiLookupParams, context: ToolContext) -> ToolResponse:
     """Look in the workspace's environment, and tell what to search for."""
     name = params.name.strip().replace("::", ".")

@@ -21,7 +21,7 @@ class ChallengeResult(ToolResult):
     text: str = ""
 
 
-@tool(result=ChallengeResult, hints=ToolHints(open_world=False, core=False))
+@tool(hints=ToolHints(open_world=False, core=False))
 async def challenge(params: ChallengeParams, context: ToolContext) -> ToolResponse:
     """Wrap the statement into the instruction."""
     if not params.prompt.strip():

@@ -57,7 +57,7 @@ class ClinkResult(ToolResult):
     notes: SkipJsonSchema[list[str]] = Field(default=[])
 
 
-@tool(result=ClinkResult, hints=ToolHints(read_only=False, core=False))
+@tool(hints=ToolHints(read_only=False, core=False))
 async def clink(params: ClinkParams, context: ToolContext) -> ToolResponse:
     """Run the agent and store the round."""
     environ = our_environment()

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.errors import InvalidArguments, ZenError
-from zen_mcp.tools import ToolContext, ToolHints, ToolParams, ToolResult, tool
+from zen_mcp.tools import ToolContext, ToolHints, ToolParams, tool
 from zen_mcp.tools.context import Question, Thread
 from zen_mcp.tools.estimate import Estimate, estimated
 from zen_mcp.tools.tokens import count_tokens
@@ -30,17 +30,7 @@ class EstimateParams(ToolParams):
     continuation_id: SkipJsonSchema[str | None] = Field(default=None, description="Thread")
 
 
-class EstimateResult(ToolResult):
-    """The estimates, and their sums where every price is known."""
-
-    dry_run: SkipJsonSchema[bool] = True
-    estimates: list[JSONObject] = Field(default=[])
-    least_dollars: SkipJsonSchema[float | None] = None
-    most_dollars: SkipJsonSchema[float | None] = None
-    problems: SkipJsonSchema[list[str]] = Field(default=[])
-
-
-@tool(result=EstimateResult, hints=ToolHints(open_world=False, core=False))
+@tool(hints=ToolHints(open_world=False, core=False))
 async def estimate(params: EstimateParams, context: ToolContext) -> ToolResponse:
     """Count what would be sent to each model, and price it. A model that cannot take it is told among the others."""
     if len(params.models) > MOST_MODELS:
