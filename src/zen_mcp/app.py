@@ -22,10 +22,13 @@ from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
 from zen_mcp.jobs.batch import KIND as BATCH
 from zen_mcp.jobs.batch import Batches
+from zen_mcp.jobs.tuning import KIND as FINETUNE
+from zen_mcp.jobs.tuning import Tunings
 from zen_mcp.middleware.limit_setup import limits_of
 from zen_mcp.middleware.limit_use import most_used
 from zen_mcp.middleware.limits import Limits
 from zen_mcp.providers.batches import VendorBatches
+from zen_mcp.providers.fine_tuning import VendorTunings
 from zen_mcp.routing.capacity import Capacity
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.usage import UsageReports
@@ -48,6 +51,7 @@ class App:
     gateway: Gateway
     usage: UsageReports
     batches: Batches
+    tunings: Tunings
     registry: ToolRegistry
     plugins: tuple[Plugin, ...]
     limits: Limits
@@ -150,7 +154,8 @@ def build(
     if ground.metrics is not None:
         ground.metrics.allow("tool", [tool.name for tool in registry.tools])
     background.tools = registry
-    ground.worker.handlers = {CALL: background.run, BATCH: batches.run}
+    tunings = _tunings(parts)
+    ground.worker.handlers = {CALL: background.run, BATCH: batches.run, FINETUNE: tunings.run}
     app = App(
         config=config,
         catalog=catalog,
@@ -159,6 +164,7 @@ def build(
         gateway=gateway,
         usage=services.usage,
         batches=batches,
+        tunings=tunings,
         registry=registry,
         plugins=plugins,
         limits=limits,
@@ -179,6 +185,15 @@ def _tool_settings(settings: ServerSettings, ground: Ground, working_directory: 
         image_hosts=settings.image_hosts,
         usage_viewers=settings.ledger.viewers,
         agents=settings.agents,
+    )
+
+
+def _tunings(parts: Parts) -> Tunings:
+    return Tunings(
+        jobs=parts.ground.worker.store,
+        catalog=parts.catalog,
+        vendors=VendorTunings(parts.ground.vendor_api),
+        folder=parts.config.tuned_file.parent,
     )
 
 

@@ -43,6 +43,9 @@ class Shelf:
     purposes: dict[str, str] = field(default_factory=dict[str, str])
     batches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     looks: dict[str, int] = field(default_factory=dict[str, int])
+    tunings: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tuning_looks: int = 1
+    """Times that a fine-tuning job is told to run before it succeeds."""
 
     def answer(self, method: str, path: str, body: bytes) -> Answer | None:
         """What a request to one of these endpoints is answered; None for another's."""
@@ -52,6 +55,11 @@ class Shelf:
                 return self._upload(body)
             case ["GET", "files", identity, "content"]:
                 return (200, self.files[identity]) if identity in self.files else _missing(identity)
+            case ["POST", "fine_tuning", "jobs"]:
+                return self._tune(json.loads(body))
+            case [_, "fine_tuning", "jobs", identity, *rest]:
+                tuning = next((one for one in self.tunings if one["id"] == identity), None)
+                return self._look_at_tuning(tuning, rest) if tuning else _missing(identity)
             case ["POST", "batches"]:
                 return self._create(json.loads(body))
             case ["GET", "batches"]:
@@ -63,6 +71,36 @@ class Shelf:
                 return self._cancel(batch) if rest == ["cancel"] else self._look(batch)
             case _:
                 return None
+
+    def _tune(self, asked: dict[str, Any]) -> Answer:
+        tuning: dict[str, Any] = {
+            "id": f"ftjob-{len(self.tunings) + 1}",
+            "object": "fine_tuning.job",
+            "created_at": 1,
+            "model": asked["model"],
+            "training_file": asked["training_file"],
+            "suffix": asked.get("suffix"),
+            "status": "queued",
+            "hyperparameters": {"n_epochs": 3},
+            "organization_id": "org",
+            "result_files": [],
+            "seed": 1,
+        }
+        self.tunings.append(tuning)
+        self.looks[tuning["id"]] = 0
+        return 200, tuning
+
+    def _look_at_tuning(self, tuning: dict[str, Any], rest: list[str]) -> Answer:
+        if rest == ["cancel"]:
+            tuning["status"] = "cancelled"
+        elif tuning["status"] in {"queued", "running"}:
+            self.looks[tuning["id"]] += 1
+            is_done = self.looks[tuning["id"]] > self.tuning_looks
+            tuning["status"] = "succeeded" if is_done else "running"
+            if is_done:
+                name = f"ft:{tuning['model']}:{tuning['suffix']}:{len(self.tunings)}"
+                tuning |= {"fine_tuned_model": name, "trained_tokens": 300}
+        return 200, tuning
 
     def _upload(self, body: bytes) -> Answer:
         found, purpose = _FILE.search(body), _PURPOSE.search(body)

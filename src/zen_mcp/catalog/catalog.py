@@ -10,6 +10,7 @@ from zen_mcp.catalog.assemble import Assembler
 from zen_mcp.catalog.groups import PRIMARY, groups_of
 from zen_mcp.catalog.model import Model
 from zen_mcp.catalog.price_map import PriceMap
+from zen_mcp.catalog.tuned import with_tuned
 from zen_mcp.config.problems import Place
 from zen_mcp.config.schema import AUTO_MODELS, Config
 from zen_mcp.errors import ConfigError, ModelUnavailable, NotAllowed, Refused, UnknownModel, did_you_mean
@@ -84,7 +85,7 @@ class Catalog:
             timeout_seconds=server.default_timeout_seconds,
         )
         catalog = cls(
-            _assembled(assembler, config),
+            with_tuned(_assembled(assembler, config), config.tuned),
             default_model=server.default_model,
             default_panel=server.default_panel,
             auto_models=server.auto_models,

@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("threads", "List, show and delete stored threads"),
     ("usage", "Sum what calls took: tokens, dollars, seconds"),
     ("batch", "Ask one model many prompts from a file: cheaper, resumable, in the background"),
+    ("finetune", "Make training examples of threads, train a model with them, follow it"),
     ("jobs", "List, wait for and cancel background work; be a worker"),
     ("tools", "List the tools, and what listing them costs in tokens"),
     ("limits", "Show how much of each limit and budget is used"),

@@ -14,7 +14,15 @@ from pydantic import ValidationError
 from zen_mcp.config.alert_schema import AlertsFile, channel_problems
 from zen_mcp.config.environment import Environment, read_dotenv
 from zen_mcp.config.expansion import Expansion, expand
-from zen_mcp.config.folders import ARGUMENT, DOTENV_NAME, ENVIRONMENT, PROJECT, cache_folder, config_folders
+from zen_mcp.config.folders import (
+    ARGUMENT,
+    DOTENV_NAME,
+    ENVIRONMENT,
+    PROJECT,
+    cache_folder,
+    config_folders,
+    state_folder,
+)
 from zen_mcp.config.limit_schema import LimitsFile
 from zen_mcp.config.merge import merge
 from zen_mcp.config.model_schema import CLOUD_FIELDS, ModelsFile
@@ -24,6 +32,8 @@ from zen_mcp.config.provider_schema import ProvidersFile
 from zen_mcp.config.schema import FILES, Config, ServerSettings
 from zen_mcp.config.source import Source, read_source
 from zen_mcp.config.translate import problems_of
+from zen_mcp.config.tuned import FILE_NAME as TUNED_FILE
+from zen_mcp.config.tuned import read_tuned
 from zen_mcp.config.values import Settings
 
 File = TypeVar("File", bound=Settings)
@@ -116,6 +126,7 @@ def load_config(
     server = _check(ServerSettings, sources["server"], loading)
     if problems or providers is None or limits is None or alerts is None or server is None:
         raise config_error(problems)
+    state = server.state_dir or state_folder(environ)
     return Config(
         server=server,
         providers=providers,
@@ -127,6 +138,8 @@ def load_config(
         limit_places=MappingProxyType(sources["limits"].places),
         environment=loading.environment,
         files=tuple(files),
+        tuned=read_tuned(state),
+        tuned_file=state / TUNED_FILE,
         folders=tuple((layer, Path(folder)) for layer, folder in folders),
         cache_directory=cache_folder(environ),
     )

@@ -21,6 +21,7 @@ from zen_mcp.config.model_schema import ModelSettings, ModelsFile
 from zen_mcp.config.problems import KeyPath, Place
 from zen_mcp.config.provider_schema import ProvidersFile
 from zen_mcp.config.tool_schema import OneToolSettings
+from zen_mcp.config.tuned import TunedModel
 from zen_mcp.config.values import Count, Days, Entries, Flag, Names, Seconds, Settings, Version
 
 LogLevel = Annotated[
@@ -264,6 +265,7 @@ class Config:
             program are not in them.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
+        tuned: models that were fine-tuned from here, noted in `tuned_file`.
         folders: every settings folder looked at as (layer, path), lowest first.
         cache_directory: where what can be made again is kept.
     """
@@ -278,5 +280,7 @@ class Config:
     limit_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
+    tuned: tuple[TunedModel, ...]
+    tuned_file: Path
     folders: tuple[tuple[str, Path], ...]
     cache_directory: Path

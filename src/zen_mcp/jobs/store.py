@@ -126,6 +126,19 @@ class JobStore:
             raise UnknownJob(f"There is no job '{wanted[:40]}'.", "jobs without arguments lists yours.")
         return _job(found[0])
 
+    async def spec(self, job_id: str, *, user_id: str) -> JSONObject:
+        """What a job of the user was handed in with.
+
+        Raises:
+            UnknownJob: there is none, or it is another user's.
+            StorageError: the database fails.
+        """
+        wanted: dict[str, Any] = {"workflow_ids": [job_id], "user": user_id, "load_output": False}
+        found = await self._do(lambda client: client.list_workflows(name=WORKFLOW, **wanted))
+        if not found:
+            raise UnknownJob(f"There is no job '{job_id[:40]}'.", "jobs without arguments lists yours.")
+        return NewJob(**json.loads(found[0].input["args"][0])).spec
+
     async def wait(self, job_id: str, *, user_id: str, seconds: float) -> Job:
         """The job when it has ended, or as it is after so many seconds.
 

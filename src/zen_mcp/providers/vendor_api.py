@@ -46,7 +46,7 @@ class VendorAPI:
         answer = await self.call(model, "afile_content", file_id=file_id)
         return bytes(answer.content)
 
-    async def call(self, model: Model, function: str, **arguments: Any) -> Any:
+    async def call(self, model: Model, function: str, /, **arguments: Any) -> Any:
         """One call of LiteLLM's, at the model's address with its key.
 
         Raises:

@@ -80,7 +80,7 @@ class Reloader:
 
     def _signature(self) -> Signature:
         found: list[tuple[str, int, int]] = []
-        for file in config_files(self._directory, environ=os.environ):
+        for file in (*config_files(self._directory, environ=os.environ), self._app.config.tuned_file):
             with suppress(OSError):
                 status = file.stat()
                 found.append((str(file), status.st_mtime_ns, status.st_size))

@@ -1,0 +1,101 @@
+"""Fine-tuning: examples from threads, checked files, a vendor's job that is followed, its model in the catalog."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from tests.support.results import data_of
+from tests.support.server import ServerFolder, connect
+from tests.upstream import Behaviour, Upstream
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {"base": (Behaviour(text="Heard: {echo}"), {})}
+SETTINGS = {"default_model": "base"}
+TOKEN = "ghp_" + "a1B2" * 9
+
+
+def example(number: int) -> str:
+    """A line of a training file."""
+    said = [{"role": "user", "content": f"q{number}"}, {"role": "assistant", "content": f"a{number}"}]
+    return json.dumps({"messages": said})
+
+
+async def test_threads_become_checked_examples_without_their_secrets(tmp_path: Path, models: dict[str, Any]) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings=SETTINGS)
+    async with connect(folder) as client:
+        for number in range(9):
+            await client.call_tool("chat", {"prompt": f"question {number}"})
+        await client.call_tool("consensus", {"prompt": "which?", "models": ["base", "base:against"]})
+        few = folder.run("finetune", "export", "--all", "-o", "few.jsonl")
+        assert few.returncode == 1
+        assert "9 threads make an example; vendors train with 10 or more" in few.stderr
+        said = data_of(await client.call_tool("chat", {"prompt": f"my token is {TOKEN}"}))
+        await client.call_tool("chat", {"prompt": "and?", "continuation_id": said["continuation_id"]})
+    done = folder.run("finetune", "export", "--all", "-o", "examples.jsonl", "--price", "25")
+    assert done.returncode == 0, done.stderr
+    assert "10 examples" in done.stderr
+    assert "2 secrets replaced" in done.stderr
+    text = (folder.work / "examples.jsonl").read_text(encoding="utf-8")
+    assert TOKEN not in text
+    rows = [json.loads(row)["messages"] for row in text.splitlines()]
+    assert sorted(len(row) for row in rows) == [2] * 9 + [4]
+    assert {"role": "user", "content": "question 3"} in [message for row in rows for message in row]
+
+
+async def test_a_broken_training_file_is_refused_by_line_before_anything_is_sent(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings=SETTINGS)
+    folder.write()
+    before = len(upstream.shelf.files)
+    rows = [*map(example, range(10)), "nope", '{"messages": [{"role": "user", "content": "?"}]}']
+    (folder.work / "bad.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    refused = folder.run("finetune", "create", "bad.jsonl", "-m", "base", "-y")
+    assert refused.returncode == 1
+    assert "line 11: it is not JSON" in refused.stderr
+    assert "line 12: its last message is not the assistant's" in refused.stderr
+    (folder.work / "few.jsonl").write_text(example(1), encoding="utf-8")
+    few = folder.run("finetune", "create", "few.jsonl", "-m", "base", "-y")
+    assert "There are 1 examples; vendors train with 10 or more" in few.stderr
+    assert len(upstream.shelf.files) == before
+
+
+async def test_a_finished_model_can_be_asked_by_its_alias_and_a_cancelled_one_stops_at_the_vendor(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings=SETTINGS)
+    folder.write()
+    (folder.work / "good.jsonl").write_text("\n".join(map(example, range(10))), encoding="utf-8")
+    upstream.behave("ft:base:mine:1", Behaviour(text="Trained: {echo}"))
+    command = ("finetune", "create", "good.jsonl", "-m", "base", "-y", "--json", "--suffix", "mine")
+    made = json.loads(folder.run(*command, "--alias", "ours").stdout)
+    assert upstream.shelf.tunings[-1]["model"] == "base", "the vendor's own name, without LiteLLM's prefix"
+    assert upstream.shelf.purposes[upstream.shelf.tunings[-1]["training_file"]] == "fine-tune"
+    worker = await anyio.open_process(folder.command("jobs", "work"), env=folder.environ(), cwd=folder.work)
+    try:
+        waited = await anyio.to_thread.run_sync(lambda: folder.run("jobs", "wait", made["job"], timeout_seconds=90))
+        assert waited.returncode == 0, waited.stdout
+        assert "'ours' can be asked" in waited.stdout
+        asked = folder.run("ask", "-m", "ours", "hello")
+        assert "Trained: hello" in asked.stdout
+        taken = folder.run(*command, "--alias", "ours")
+        assert "The name 'ours' is that of" in taken.stdout
+        upstream.shelf.tuning_looks = 1_000_000
+        second = json.loads(folder.run(*command).stdout)
+        assert second["name"] == "base-mine"
+        stopped = folder.run("finetune", "cancel", second["job"])
+        assert "cancelled" in stopped.stdout, stopped.stderr
+        assert upstream.shelf.tunings[-1]["status"] == "cancelled"
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        with anyio.fail_after(20):
+            await worker.wait()
+    assert "ours" in folder.run("models").stdout
+    listed = json.loads(folder.run("finetune", "list", "--json").stdout)
+    assert [job["state"] for job in listed] == ["cancelled", "done"]
