@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import anyio
 import httpx2
-from tests.support.server import rpc
+from tests.support.server import ServerFolder, rpc
 
 from benchmarks.calls import behave
 from benchmarks.figures import Figure
@@ -26,6 +27,7 @@ REQUESTS = 400
 ROUNDS = 5
 TOGETHER = 8
 CROWD = 500
+BATCH = 1_000
 UPSTREAM_SECONDS = 10.0
 _START_SECONDS = 60.0
 VERSION: dict[str, Any] = {"name": "version", "arguments": {}}
@@ -50,6 +52,7 @@ def team(folder: Path) -> list[Figure]:
         with serving(crowded.command("serve", "--http", "127.0.0.1:0"), zen.environ(), zen.work) as server:
             finished, slowest, ping = anyio.run(crowd, server)
             memory = server.resident_megabytes
+        rate = batch_rate(zen)
     wall, wall_empty = (median(pair[side][0] for pair in rounds) for side in (0, 1))
     cpu, cpu_empty = (median(pair[side][1] for pair in rounds) for side in (0, 1))
     bar, empty_server = 1 / 0.7, "empty SDK server over HTTP"
@@ -62,8 +65,20 @@ def team(folder: Path) -> list[Figure]:
         Figure(what=f"{calls}: unfinished", value=CROWD - finished, unit="calls", most=0),
         Figure(what="95th percentile", value=slowest, unit="s", most=13),
         Figure(what="a ping meanwhile, the median", value=ping, unit="ms", most=100),
+        Figure(what=f"a batch of {BATCH:,}, each answer stored as it comes", value=rate, unit="per second"),
         Figure(what="resident memory of two workers and their parent", value=memory, unit="MB", most=700),
     ]  # fmt: skip
+
+
+def batch_rate(folder: ServerFolder) -> float:
+    """Items of a batch per second, from handing in to the last stored answer, the start of the worker included."""
+    fast = replace(folder, settings={**folder.settings, "batch_parallel": 16})
+    fast.write()
+    (fast.work / "prompts.jsonl").write_text("\n".join(f'"{number}"' for number in range(BATCH)), encoding="utf-8")
+    done = fast.run("batch", "submit", "prompts.jsonl", "--yes", "--json", timeout_seconds=300)
+    job = json.loads(done.stdout)["job"]
+    assert job["state"] == "done", done.stdout
+    return BATCH / (job["ended_at"] - job["created_at"])
 
 
 class Process:

@@ -206,6 +206,7 @@ def _batches(parts: Parts, gateway: Gateway) -> Batches:
         ask=gateway.ask,
         parallel=parts.config.server.batch_parallel,
         vendors=VendorBatches(ground.vendor_api),
+        at_vendors=not parts.limits.has_budgets,
         ledger=ground.ledger,
     )
 

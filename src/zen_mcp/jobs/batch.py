@@ -15,7 +15,7 @@ from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import Model
 from zen_mcp.errors import InvalidArguments, UnknownJob, ZenError
 from zen_mcp.jobs.batch_lines import MOST_LINES, Lines, Prompt
-from zen_mcp.jobs.batch_run import Ask, LiveRun, Run, money, progress_words
+from zen_mcp.jobs.batch_run import Ask, LiveRun, Run, caller_of, money, progress_words
 from zen_mcp.jobs.batch_vendor import VendorRun
 from zen_mcp.jobs.job import ENDED, Job, JobRun, NewJob, new_job_id
 from zen_mcp.jobs.store import JobStore
@@ -87,6 +87,7 @@ class Batches:
         ask: the gateway.
         parallel: prompts of one batch at the same time.
         vendors: vendors' batch APIs.
+        at_vendors: whether batches with time go there. A vendor's batch cannot be stopped at a budget.
         ledger: where the answers of vendors' batches are noted.
     """
 
@@ -99,6 +100,7 @@ class Batches:
         ask: Ask,
         parallel: int,
         vendors: VendorBatches,
+        at_vendors: bool = True,
         ledger: Ledger,
     ) -> None:
         self._table = BatchTable(database)
@@ -107,11 +109,12 @@ class Batches:
         self._ask = ask
         self._parallel = parallel
         self._vendors = vendors
+        self._at_vendors = at_vendors
         self._ledger = ledger
 
     def plan(self, prompts: Sequence[Prompt], *, model: Model, deadline_seconds: float | None = None) -> Plan:
         """What the prompts would take."""
-        at_vendor = _at_vendor(model, deadline_seconds)
+        at_vendor = self._goes_to_vendor(model, deadline_seconds)
         share = PRICE_SHARE if at_vendor else 1.0
         tokens = sum(_tokens(prompt) for prompt in prompts)
         price_in, price_out = model.price.input_dollars_per_token, model.price.output_dollars_per_token
@@ -253,10 +256,17 @@ class Batches:
         text = f"{progress_words(counts)}. zen batch results {batch.id}, or batch(job='{batch.id}')."
         return {"text": text, "structured": {"job": batch.id, **summary(counts)}}
 
+    def _goes_to_vendor(self, model: Model, deadline_seconds: float | None) -> bool:
+        """Whether a batch goes by the vendor's batch API: only where there is time for it."""
+        has_time = deadline_seconds is not None and deadline_seconds >= WINDOW_SECONDS
+        return has_time and self._at_vendors and takes_batches(model) is not None
+
     async def _made(self, run: Run) -> None:
-        model = self._catalog.require(run.batch.model)
+        model = self._catalog.seen_by(caller_of(run.batch).models).require(run.batch.model)
         way = takes_batches(model)
-        if way is not None and _at_vendor(model, run.batch.deadline_seconds):
+        # One that is there already is followed in any case: it is paid for.
+        known = run.batch.vendor is not None
+        if way is not None and (known or self._goes_to_vendor(model, run.batch.deadline_seconds)):
             await VendorRun(run, model=way, vendors=self._vendors, ledger=self._ledger).make()
         counts = await self._table.counts(run.batch.id)
         if counts.waiting:
@@ -333,11 +343,6 @@ def deadline(text: str) -> float:
     if not 0 < seconds < math.inf:
         raise InvalidArguments(f"'{text[:20]}' is no deadline.", "Write 24h, 90m or 2d.") from None
     return seconds
-
-
-def _at_vendor(model: Model, deadline_seconds: float | None) -> bool:
-    """Whether the batch goes by the vendor's batch API: only where there is time for it."""
-    return deadline_seconds is not None and deadline_seconds >= WINDOW_SECONDS and takes_batches(model) is not None
 
 
 def _item(batch: str, prompt: Prompt) -> BatchItem:
