@@ -10,7 +10,7 @@ import anyio
 from zen_mcp.jobs.batch import BatchStatus, Plan, broken, deadline, summary
 from zen_mcp.jobs.batch_lines import Lines, Prompt, read_file, read_values
 from zen_mcp.storage.batches import Batch
-from zen_mcp.tools.disk import Disk
+from zen_mcp.tools.files.disk import Disk
 
 __all__ = ["Batch", "BatchStatus", "Lines", "Plan", "Prompt", "broken", "deadline", "prompts_of", "summary"]
 

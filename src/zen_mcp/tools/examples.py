@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from zen_mcp.conversations import Thread, Turn
 from zen_mcp.errors import InvalidArguments
-from zen_mcp.tools.secrets import redact
+from zen_mcp.tools.files.secrets import redact
 from zen_mcp.tools.tokens import count_tokens
 
 FEWEST = 10
