@@ -22,7 +22,6 @@ from zen_mcp.conversations import (
     history,
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
-from zen_mcp.jobs.batch import Batches
 from zen_mcp.jobs.job import Job
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.storage.usage import By, UsageReport
@@ -144,11 +143,6 @@ class ToolContext:
     def jobs(self) -> JobStore:
         """Work in the background."""
         return self.services.jobs
-
-    @property
-    def batches(self) -> Batches:
-        """Many prompts at once, in the background."""
-        return self.services.batches
 
     @property
     def settings(self) -> ToolSettings:

@@ -55,10 +55,10 @@ async def batch(params: BatchParams, context: ToolContext) -> ToolResponse:
     if params.action == "results":
         return await _results(params.job, params, context)
     if params.action == "retry":
-        return _shown(await context.batches.retry(params.job, user_id=user))
+        return _shown(await context.services.batches.retry(params.job, user_id=user))
     if params.action == "cancel":
-        return _shown(await context.batches.cancel(params.job, user_id=user))
-    return _shown(await context.batches.status(params.job, user_id=user))
+        return _shown(await context.services.batches.cancel(params.job, user_id=user))
+    return _shown(await context.services.batches.status(params.job, user_id=user))
 
 
 async def _submit(params: BatchParams, context: ToolContext) -> ToolResponse:
@@ -72,14 +72,14 @@ async def _submit(params: BatchParams, context: ToolContext) -> ToolResponse:
         raise broken(lines)
     model = context.catalog.require(params.model or context.catalog.default_model().name)
     seconds = None if params.deadline is None else deadline(params.deadline)
-    plan = context.batches.plan(lines.prompts, model=model, deadline_seconds=seconds)
+    plan = context.services.batches.plan(lines.prompts, model=model, deadline_seconds=seconds)
     left_out = [f"Left out: {lines.broken_in_words()}."] if lines.broken else []
     told = BatchResult(plan=asdict(plan), broken=[asdict(one) for one in lines.broken])
     if params.dry_run:
         return ToolResponse(
             text="\n".join([f"Nothing was asked: {plan.in_words()}.", *left_out]), structured=told.to_json()
         )
-    made = await context.batches.submit(
+    made = await context.services.batches.submit(
         lines.prompts,
         model=model,
         caller=context.caller,
@@ -95,9 +95,9 @@ async def _submit(params: BatchParams, context: ToolContext) -> ToolResponse:
 
 async def _results(job: str, params: BatchParams, context: ToolContext) -> ToolResponse:
     """As many results as the client shows whole, and how to get the rest."""
-    found = await context.batches.find(job, user_id=context.user_id)
+    found = await context.services.batches.find(job, user_id=context.user_id)
     wanted = "failed" if params.failed else None
-    entries = await context.batches.results(found, state=wanted, after=params.after, limit=1_000)
+    entries = await context.services.batches.results(found, state=wanted, after=params.after, limit=1_000)
     room, shown = context.max_characters // 2, list[JSONObject]()
     for entry in entries:
         room -= len(json.dumps(entry, ensure_ascii=False)) + 1
