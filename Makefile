@@ -6,7 +6,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo team-demo test check lint format types floors fast lock build bench clean
+.PHONY: help setup demo team-demo test check lint format types floors fast coverage lock build bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,8 +22,11 @@ demo: setup  ## a panel of local models answers, through the MCP server
 team-demo: setup  ## three replicas, Postgres, Valkey, a proxy, load; one is killed, nothing is lost
 	@$(PY) examples/team_demo.py
 
-test: setup  ## every test, with coverage
-	@$(PY) -m pytest --cov --cov-report=term:skip-covered
+test: setup  ## every test
+	@$(PY) -m pytest -q -n3
+
+coverage: setup  ## every test, with the coverage of all processes; half as long again
+	@$(PY) -m pytest -q --cov --cov-report=term:skip-covered
 
 check: lint types floors fast  ## the inner loop: lint, format, types, floors, house rules, fast tests
 

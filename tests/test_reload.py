@@ -94,9 +94,9 @@ async def test_every_list_that_changes_is_announced_and_no_other(tmp_path: Path,
             await server.receive()
         call: dict[str, Any] = {"name": "version", "arguments": {}}
         await server.request(2, "tools/call", call if era == "legacy" else modern(call))
-        (tmp_path / "config" / "server.yaml").write_text("disabled_tools: [version]\n")
+        (tmp_path / "config" / "server.yaml").write_text("tools: [full]\ndisabled_tools: [version]\n")
         first = [(await server.receive())["method"] for _ in range(2)]
-        (tmp_path / "config" / "server.yaml").write_text("disabled_tools: [version, threads]\n")
+        (tmp_path / "config" / "server.yaml").write_text("tools: [full]\ndisabled_tools: [version, threads]\n")
         then = [(await server.receive())["method"] for _ in range(3)]
     announced = [f"notifications/{name}/list_changed" for name in ("tools", "prompts", "resources")]
     assert first == announced[:2], "the version tool has no resource"
