@@ -82,6 +82,19 @@ async def test_a_caller_over_a_limit_is_told_which_how_much_and_when_to_try_agai
     assert found["rate_limits.global.requests_per_month"]["used"] == pytest.approx(2, abs=0.1), "taken by none refused"
 
 
+async def test_limits_are_read_through_the_usage_tool_and_as_a_resource(tmp_path: Path, upstream: Upstream) -> None:
+    folder = folder_of(tmp_path, upstream, {"rate_limits": {"per_user": {"requests_per_day": 50}}})
+    async with connect(folder) as client:
+        await ask(client)
+        told = data_of(await client.call_tool("usage", {"by": "limit"}))
+        resource = str((await client.read_resource("zen://limits")).contents)
+    (line,) = told["lines"]
+    assert (line["name"], line["subject"]) == ("rate_limits.per_user.requests_per_day", "local")
+    assert line["used"] == pytest.approx(2, abs=0.1), "the call that reads counts, too"
+    assert (line["allowed"], line["percent"]) == (50, pytest.approx(4, abs=0.3))
+    assert "rate_limits.per_user.requests_per_day (local): 3 of 50 requests" in resource
+
+
 async def test_tools_users_of_a_tool_and_models_have_limits_of_their_own(tmp_path: Path, upstream: Upstream) -> None:
     limits = {
         "rate_limits": {

@@ -54,7 +54,7 @@ async def test_a_client_lists_resources_templates_and_prompts(folder: ServerFold
         templates = (await client.list_resource_templates()).resource_templates
         prompts = (await client.list_prompts()).prompts
         tools = (await client.list_tools()).tools
-    assert [resource.uri for resource in resources] == ["zen://models", "zen://threads", "zen://usage"]
+    assert [resource.uri for resource in resources] == ["zen://models", "zen://threads", "zen://usage", "zen://limits"]
     assert [template.uri_template for template in templates] == [
         "zen://threads/{id}{?offset}",
         "zen://threads/{id}/turns/{n}{?offset}",

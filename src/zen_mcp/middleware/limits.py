@@ -32,6 +32,8 @@ _log = EventLog()
 
 _SETTLE_SECONDS = 1.0
 _MOST_TOLD = 10_000
+_SHARED = frozenset({"global", "per_tool", "per_model"})
+"""Limits that all callers use up together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +205,11 @@ class Limits:
         fix = "Ask fewer or cheaper models, or raise the budget in limits.yaml."
         raise BudgetExceeded(text, fix, retry_after_seconds=wait)
 
-    async def usage(self) -> tuple[LimitUse, ...]:
+    async def usage(self, *, seen_by: Caller | None = None) -> tuple[LimitUse, ...]:
         """How much of each limit is used, by everybody who uses it; in the order of limits.yaml.
+
+        Args:
+            seen_by: whose own use, and what all share, is told; None: everybody's.
 
         Raises:
             StorageError: the counters are away.
@@ -213,13 +218,18 @@ class Limits:
         now = self._clock()
         subjects: dict[str, dict[str, None]] = {rule.name: dict[str, None]() for rule in self.rules}
         for rule in self.rules:
-            if rule.scope in {"global", "per_tool", "per_model"}:
+            if rule.scope in _SHARED:
                 subjects[rule.name][rule.match or "all"] = None
         for key in sorted(counters):
             name, subject = split_key(key)
             if name in subjects:
                 subjects[name][subject] = None
-        return tuple(self._use(rule, one, counters, now) for rule in self.rules for one in subjects[rule.name])
+        return tuple(
+            self._use(rule, one, counters, now)
+            for rule in self.rules
+            for one in subjects[rule.name]
+            if seen_by is None or rule.scope in _SHARED or one == rule.subject(seen_by, rule.match, rule.match)
+        )
 
     def _use(self, rule: Rule, subject: str, counters: Mapping[str, Counter], now: float) -> LimitUse:
         draw = rule.draw(subject, 0, now)

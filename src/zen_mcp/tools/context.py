@@ -24,6 +24,7 @@ from zen_mcp.conversations import (
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
 from zen_mcp.jobs.job import Job
 from zen_mcp.jobs.store import JobStore
+from zen_mcp.middleware.limits import LimitUse
 from zen_mcp.storage.usage import By, UsageReport
 from zen_mcp.tools.estimate import Estimate
 from zen_mcp.tools.files.images import read_images
@@ -51,6 +52,7 @@ from zen_mcp.types import (
 )
 
 __all__ = [
+    "LimitUse",
     "AgentOutput",
     "AgentSettings",
     "Answer",
@@ -372,8 +374,20 @@ class ToolContext:
         Raises:
             StorageError: the database fails.
         """
-        everybody = any(fnmatchcase(self.user_id, pattern) for pattern in self.settings.usage_viewers)
-        return await self.services.usage.report(by=by, since=since, user_id=None if everybody else self.user_id)
+        return await self.services.usage.report(by=by, since=since, user_id=None if self._sees_all else self.user_id)
+
+    async def limit_use(self) -> Sequence[LimitUse]:
+        """How much of each limit and budget is used: by the caller and by all together; by everybody where he may see.
+
+        Raises:
+            StorageError: the counters are away.
+        """
+        limits = self.services.limits
+        return await limits.usage(seen_by=None if self._sees_all else self.caller) if limits.rules else ()
+
+    @property
+    def _sees_all(self) -> bool:
+        return any(fnmatchcase(self.user_id, pattern) for pattern in self.settings.usage_viewers)
 
     async def save(self, thread: Thread, question: Question, answers: Sequence[Answer]) -> Saved:
         """Store the question and its answers as turns of the thread. An answer is never lost to a broken database."""

@@ -89,6 +89,13 @@ RESOURCES: tuple[Resource, ...] = (
         tool="usage",
     ),
     Resource(
+        name="limits",
+        uri="zen://limits",
+        description="How much of each limit and budget is used, and by whom.",
+        tool="usage",
+        arguments={"by": "limit"},
+    ),
+    Resource(
         name="thread",
         uri="zen://threads/{id}{?offset}",
         description="A whole thread.",
