@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import anyio
 
@@ -36,18 +35,15 @@ from zen_mcp.tools.prompts import load_prompts
 from zen_mcp.tools.room import UNKNOWN_WINDOW_TOKENS, reserved_tokens, room_for_files, surplus_tokens
 from zen_mcp.tools.services import ToolServices, ToolSettings
 from zen_mcp.tools.watch import AnswerWatch
+from zen_mcp.tools.wishes import Wishes
 from zen_mcp.types import (
-    CacheUse,
     Caller,
-    JSONObject,
     JSONValue,
     LogLevel,
     Message,
     ModelRequest,
     ModelResponse,
-    OnCut,
     TextSink,
-    ThinkingEffort,
     ToolRequest,
 )
 
@@ -70,24 +66,6 @@ __all__ = [
 
 CUT_MARK = "\n\n[cut off here]"
 """Ends the stored text of an answer of which only a part came."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How a caller wants to be answered; `ModelRequest` says what each means."""
-
-    temperature: float | None = None
-    thinking: ThinkingEffort | None = None
-    cache: CacheUse | None = None
-    json_schema: JSONObject | None = None
-    json_lenient: bool = False
-    web_search: bool = False
-    functions: tuple[JSONObject, ...] = ()
-    on_cut: OnCut | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """As arguments of a ModelRequest."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 _NO_WISHES = Wishes()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 from zen_mcp.errors import InvalidArguments
@@ -18,7 +18,8 @@ from zen_mcp.types import JSONObject, JSONValue, ToolResponse
 class BatchParams(ToolParams):
     """Ask a model many prompts as a job."""
 
-    prompts: list[Any] = Field(default=[])
+    # A prompt may also be an object, which no schema says that every vendor takes.
+    prompts: list[Annotated[Any, WithJsonSchema({"type": "string"})]] = Field(default=[])
     file: str | None = None
     model: str | None = None
     job: str | None = None
