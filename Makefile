@@ -45,7 +45,7 @@ floors: setup
 	@.venv/bin/lint-imports
 
 fast: setup
-	@$(PY) -m pytest -q -m "not slow and not local_models"
+	@$(PY) -m pytest -q -n3 -m "not slow and not local_models"
 
 lock: setup  ## resolve the requirements anew
 	@$(PY) scripts/lock.py

@@ -20,6 +20,25 @@ DOORS = ("stdio", "http")
 KEY = "sk-test-0123456789abcdef"
 
 
+_OUTSIDE_THE_INNER_LOOP = frozenset(
+    {
+        "test_alerts", "test_archive", "test_clink", "test_discover", "test_estimate", "test_http", "test_identity",
+        "test_json_answers", "test_limits", "test_logs", "test_metrics", "test_middleware", "test_plugins",
+        "test_reload", "test_resources", "test_robustness", "test_secrets", "test_similar", "test_stdio_protocol",
+        "test_steps", "test_storage", "test_streaming", "test_tracer", "test_tracing", "test_usage",
+    }
+)  # fmt: skip
+"""Files that start a server for nearly every test. `make test` runs them; `make check` is to end within 90 s."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out of the inner loop what takes long as a whole: those files, and the second door of all others."""
+    for item in items:
+        second_door = getattr(item, "callspec", None) is not None and "http" in cast("Any", item).callspec.id.split("-")
+        if item.path.stem in _OUTSIDE_THE_INNER_LOOP or second_door:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     """The one event loop that we run on."""

@@ -49,6 +49,12 @@ EXPECTED: tuple[tuple[str, str, str, int], ...] = (
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+async def warm(client: Client) -> None:
+    """The first call imports LiteLLM, which takes longer than the short deadlines here."""
+    assert data_of(await client.call_tool("chat", {"prompt": "wake up", "model": "fine"}))["text"] == "fine"
+
+
 @pytest.mark.parametrize("expected", EXPECTED, ids=[row[0] for row in EXPECTED])
 async def test_each_fault_is_named_after_a_bounded_number_of_requests(
     client: Client, upstream: Upstream, expected: tuple[str, str, str, int]
