@@ -28,6 +28,7 @@ KUBERNETES = "1.31.0"
 VARIABLES = {
     "DATABASE_URL": "postgresql://zen:password@postgres:5432/zen",
     "REDIS_URL": "redis://valkey:6379/0",
+    "STATE_KEY": "fedcba9876543210fedcba9876543210",
     "METRICS_TOKEN": "0123456789abcdef0123456789abcdef",
     "ZEN_HOST": "zen.example.com",
 }
@@ -77,13 +78,14 @@ def rendered(checkers: Path, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [document for text in texts for document in yaml.safe_load_all(text) if document]
 
 
-def settings_in(folder: Path, documents: list[dict[str, Any]]) -> Any:
-    """The settings files of the chart, loaded as the server does."""
+def settings_in(folder: Path, documents: list[dict[str, Any]], without: str = "") -> Any:
+    """The settings files of the chart, loaded as the server does; `without`: a variable that is not set."""
     data = next(one["data"] for one in documents if one["kind"] == "ConfigMap")
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in data.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return load_config(folder, environ=VARIABLES, working_directory=folder, user_directory=folder / "none")
+    environ = {name: value for name, value in VARIABLES.items() if name != without}
+    return load_config(folder, environ=environ, working_directory=folder, user_directory=folder / "none")
 
 
 def test_the_dockerfile_passes_its_linter_and_copies_what_is_there(checkers: Path) -> None:
@@ -110,6 +112,8 @@ def test_the_compose_file_is_valid_and_its_settings_load(checkers: Path) -> None
     assert config.server.http.allowed_hosts[0] == "zen.example.com"
     assert config.server.auth.tokens is True
     assert config.server.database_url == VARIABLES["DATABASE_URL"]
+    assert config.server.http.state_key == (VARIABLES["STATE_KEY"],)
+    assert "STATE_KEY" in zen["environment"]
 
 
 EVERYTHING: dict[str, Any] = {
@@ -145,6 +149,9 @@ def test_the_chart_renders_what_kubernetes_takes(checkers: Path, tmp_path: Path,
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     config = settings_in(tmp_path / "settings", documents)
     assert config.server.http.allowed_hosts == ("zen.example.com", "localhost")
+    assert config.server.http.state_key == (VARIABLES["STATE_KEY"],)
+    older = settings_in(tmp_path / "older", documents, without="STATE_KEY")
+    assert older.server.http.state_key == (), "a secret from before there was a key in it is good enough to start"
     assert pod["terminationGracePeriodSeconds"] > config.server.http.drain_seconds
     if values is EVERYTHING:
         assert config.server.default_panel == ("opus", "gpt")

@@ -235,6 +235,7 @@ def _take_in(config: Config, catalog: Catalog, ground: Ground, limits: Limits) -
     """Tell the parts that outlive a change of the settings what has changed for them."""
     ground.secrets.update(catalog.secrets())
     ground.secrets.update(config.server.telemetry.headers.values())
+    ground.secrets.update(config.server.http.state_key)
     ground.ledger.retention_days = config.server.ledger.retention_days
     ground.alerts.use(config.alerts, partial(most_used, limits))
     for channel in config.alerts.channels.values():

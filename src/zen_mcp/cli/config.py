@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from zen_mcp.app import build
+from zen_mcp.config.advice import missing_state_key
 from zen_mcp.config.folders import DOTENV_NAME, FILE_NAMES, config_files, config_folders, user_config_path
 from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import FILES, Config
@@ -77,6 +78,7 @@ def _check(arguments: argparse.Namespace) -> int:
         report["models"] = len(catalog.models)
         report["available"] = len(catalog.available())
         warnings += _readable_keys(config)
+        warnings += [said] if (said := missing_state_key(config)) else []
     except ConfigError as exc:
         report["errors"] = list[object](str(exc).splitlines())  # pyright: ignore[reportArgumentType] - strings are JSON
     report["warnings"] = list(warnings)

@@ -21,6 +21,7 @@ from zen_mcp.app import App
 from zen_mcp.archive import Archive
 from zen_mcp.catalog import Model
 from zen_mcp.cli.session import open_app
+from zen_mcp.config.advice import missing_state_key
 from zen_mcp.config.folders import cache_folder
 from zen_mcp.errors import ZenError
 from zen_mcp.providers.local_weights import WeightStore
@@ -106,6 +107,8 @@ def _settings(app: App) -> Iterator[Finding]:
         yield Finding(state="fault", what=f"no model can be asked: {exc.problem}", mend=exc.fix)
     else:
         yield Finding(state="ok", what=f"{usable} of {len(models)} models can be asked; default {default}")
+    if lacking := missing_state_key(app.config):
+        yield Finding(state="note", what=lacking, mend="http: {state_key: '${STATE_KEY}'} in server.yaml")
 
 
 def _keys(app: App) -> Iterator[Finding]:

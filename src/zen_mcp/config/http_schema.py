@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zen_mcp.config.values import Count, Flag, Names, Seconds, Settings, Wait
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 """How a JWT may be signed: with a private key that this server does not have."""
+
+
+LEAST_KEY_CHARACTERS = 32
+
+
+def _keys(value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse keys that can be guessed, or that stand there twice."""
+    if any(len(key) < LEAST_KEY_CHARACTERS for key in value):
+        raise PydanticCustomError("state_key", "must have 32 characters or more; `openssl rand -hex 32` prints some")
+    if len(set(value)) < len(value):
+        raise PydanticCustomError("state_key", "the same key stands there twice")
+    return value
 
 
 def _port(value: object) -> object:
@@ -52,6 +64,11 @@ class HttpSettings(Settings):
     sessions: Flag = Field(
         default=False,
         description="Keep a session per client, so that tools can ask old clients something; for one process.",
+    )
+    state_key: Annotated[Names, AfterValidator(_keys)] = Field(
+        default=(),
+        description="A secret of all replicas, so that one can finish what another began to ask; the first of several "
+        "seals, all of them open.",
     )
     workers: Count = Field(default=1, description="Processes that serve together.")
     metrics_token: str | None = Field(

@@ -23,7 +23,7 @@ _SAYINGS: Mapping[str, str] = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
-    "string_too_short": "must not be empty",
+    "string_too_short": "must have {min_length} characters or more",
     "path_type": "must be a path",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be {ge} or more",
@@ -39,7 +39,10 @@ _SAYINGS: Mapping[str, str] = {
     "too_short": "must have an entry",
     "string_pattern_mismatch": "may hold letters, digits and '._:-' only",
 }
-_SECRET = {"api_key", "extra", "base_url", "url", "headers"}
+_SECRET = {
+    *("api_key", "extra", "base_url", "url", "headers", "state_key", "metrics_token"),
+    *("database_url", "redis_url", "push_url"),
+}
 _LONGEST_VALUE = 60
 
 
@@ -65,7 +68,7 @@ def _problem(details: ErrorDetails, schema: type[Settings], source: Source, expa
             place, key, f"unknown key '{key[-1]}'.", did_you_mean(str(key[-1]), known_keys(schema, key[:-1]))
         )
     context = cast("dict[str, object]", details.get("ctx", {}))
-    saying = _SAYINGS.get(details["type"])
+    saying = "must not be empty" if details["input"] == "" else _SAYINGS.get(details["type"])
     text = saying.format(**context) if saying else details["msg"]
     value: object = details["input"]
     shown = "" if key in expanded or _SECRET.intersection(key) else _shown(value)

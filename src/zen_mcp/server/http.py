@@ -11,7 +11,7 @@ from zen_mcp.config.load import load_config
 from zen_mcp.errors import ZenError
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.http_address import Address, raise_file_limit, url_of
-from zen_mcp.server.http_workers import supervise
+from zen_mcp.server.http_workers import Handed, supervise
 
 
 def serve(arguments: list[str]) -> int:
@@ -31,7 +31,8 @@ def serve(arguments: list[str]) -> int:
                 return supervise(listener, workers=settings.workers, config=parsed.config)
         # The SDK, Starlette and uvicorn are for the processes that answer, not for the one that only watches them.
         http_server: Any = import_module("zen_mcp.server.http_server")
-        return http_server.run(config, parsed, listener, is_worker=address.descriptor is not None)
+        handed = Handed.take() if address.descriptor is not None else None
+        return http_server.run(config, parsed, listener, handed=handed)
     except ZenError as exc:
         sys.stderr.write(f"zen serve: {exc}\n")
         return 2

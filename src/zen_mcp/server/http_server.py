@@ -32,7 +32,7 @@ from zen_mcp.server.auth import METADATA_PATH, DoorKeeper
 from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback, url_of
 from zen_mcp.server.http_guard import AnswerLimit, HostGuard, Replay, Traffic, read_body, refusal
 from zen_mcp.server.http_protocol import Crowd, protocol_for
-from zen_mcp.server.http_workers import INTERRUPTED
+from zen_mcp.server.http_workers import INTERRUPTED, Handed
 from zen_mcp.server.mcp import CALLER, McpDoor
 from zen_mcp.server.reload import Reloader
 from zen_mcp.storage.tokens import Tokens
@@ -49,8 +49,14 @@ Identify = Callable[[Scope], Awaitable[Caller | Response]]
 """Who sent a request, or the answer to somebody who may not."""
 
 
-def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, is_worker: bool) -> int:
+def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, handed: Handed | None) -> int:
     """Serve on a socket until a signal comes; the exit code.
+
+    Args:
+        config: the checked settings.
+        arguments: of the command line.
+        listener: the socket to accept from.
+        handed: what the parent process told; None where this is the only process.
 
     Raises:
         ConfigError: the settings contradict themselves.
@@ -59,7 +65,7 @@ def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, i
     _adopt_logs()
     app = build(config, environ=os.environ, door="http")
     conceal(app.ground.secrets)
-    server = HttpServer(app, arguments, listener, is_worker=is_worker)
+    server = HttpServer(app, arguments, listener, handed=handed)
     anyio.run(server.serve)
     return INTERRUPTED if server.was_hurried else 0
 
@@ -71,14 +77,14 @@ class HttpServer:
         app: the parts as they were built.
         arguments: of the command line.
         listener: the socket to accept from.
-        is_worker: whether the parent process watches over standard input.
+        handed: what the parent process told, which watches over standard input; None where this is the only process.
     """
 
-    def __init__(self, app: App, arguments: ServeArguments, listener: socket.socket, *, is_worker: bool) -> None:
+    def __init__(self, app: App, arguments: ServeArguments, listener: socket.socket, *, handed: Handed | None) -> None:
         self._app = app
         self._arguments = arguments
         self._listener = listener
-        self._is_worker = is_worker
+        self._handed = handed
         settings = app.config.server.http
         self._settings = settings
         self._traffic = Traffic(settings.max_requests)
@@ -86,7 +92,10 @@ class HttpServer:
         self.was_hurried = False
         behaviour = app.config.server
         self._door = McpDoor(
-            app.registry, heartbeat_seconds=behaviour.heartbeat_seconds, client_seconds=behaviour.client_seconds
+            app.registry,
+            heartbeat_seconds=behaviour.heartbeat_seconds,
+            client_seconds=behaviour.client_seconds,
+            state_keys=settings.state_key or ((handed.state_key,) if handed else ()),
         )
         self._url = settings.public_url or url_of(listener)
         self._keeper = self._make_keeper(app)
@@ -98,7 +107,7 @@ class HttpServer:
             group.start_soon(self._stop_on_signal)
             group.start_soon(self._app.ground.work)
             group.start_soon(self._warm_up)
-            if self._is_worker:
+            if self._handed:
                 group.start_soon(self._stop_with_parent)
 
             def take_in(changed: App) -> None:

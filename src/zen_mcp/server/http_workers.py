@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import IO, cast
 
 from zen_mcp.errors import ConfigError
 
@@ -21,6 +26,36 @@ WRONG_SETTINGS, INTERRUPTED = 2, 130
 """Exit codes."""
 
 Worker = subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """What the parent tells each worker, in one line of its standard input: neither arguments nor environment show it.
+
+    Attributes:
+        state_key: seals what tools want kept while a client is asked, where server.yaml has no key for it.
+    """
+
+    state_key: str
+
+    @classmethod
+    def take(cls) -> Handed:
+        """What this worker was told.
+
+        Raises:
+            ConfigError: nobody told anything: this is no worker, or its parent died first.
+        """
+        try:
+            return cls(**json.loads(sys.stdin.readline()))
+        except (ValueError, TypeError) as exc:
+            fix = "Write HOST:PORT or unix:PATH after --http."
+            raise ConfigError("An inherited socket is for the worker processes of a server.", fix) from exc
+
+    def give(self, worker: Worker) -> None:
+        """Tell a worker that has been started; one that died at once is noticed by who watches."""
+        with suppress(OSError):
+            cast("IO[bytes]", worker.stdin).write(json.dumps(asdict(self)).encode() + b"\n")
+            cast("IO[bytes]", worker.stdin).flush()
 
 
 def supervise(listener: socket.socket, *, workers: int, config: Path | None) -> int:
@@ -43,12 +78,17 @@ def supervise(listener: socket.socket, *, workers: int, config: Path | None) -> 
     listener.set_inheritable(True)
     command = [sys.executable, "-m", "zen_mcp", "serve", "--http", f"fd:{listener.fileno()}"]
     command += ["--config", str(config)] if config else []
-    return _keep(command, listener.fileno(), workers, signals)
+    handed = Handed(state_key=secrets.token_hex(32))
+
+    def start() -> Worker:
+        return _start(command, listener.fileno(), handed)
+
+    return _keep(start, workers, signals)
 
 
-def _keep(command: Sequence[str], descriptor: int, number: int, signals: list[int]) -> int:
+def _keep(start: Callable[[], Worker], number: int, signals: list[int]) -> int:
     pause = threading.Event()
-    running = [_start(command, descriptor) for _ in range(number)]
+    running = [start() for _ in range(number)]
     started = time.monotonic()
     passed_on = 0
     while running or not signals:
@@ -61,11 +101,13 @@ def _keep(command: Sequence[str], descriptor: int, number: int, signals: list[in
         running = [worker for worker in running if worker.poll() is None]
         if not signals and len(running) < number and time.monotonic() - started >= _FASTEST_RESTART_SECONDS:
             started = time.monotonic()
-            running.append(_start(command, descriptor))
+            running.append(start())
         pause.wait(_WATCH_SECONDS)
     return 0 if len(signals) < 2 else INTERRUPTED
 
 
-def _start(command: Sequence[str], descriptor: int) -> Worker:
+def _start(command: Sequence[str], descriptor: int, handed: Handed) -> Worker:
     # A group of its own: Ctrl+C reaches the parent alone, which passes it on.
-    return subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[descriptor], process_group=0, env=os.environ)
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[descriptor], process_group=0, env=os.environ)
+    handed.give(worker)
+    return worker

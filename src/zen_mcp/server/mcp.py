@@ -13,7 +13,6 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     ListenHandler,
@@ -33,6 +32,7 @@ from zen_mcp.server.content import call_result
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
 from zen_mcp.server.failures import only_foreseen, tell_crash
 from zen_mcp.server.prompts import PromptDoor, commands, describe_prompt
+from zen_mcp.server.question_seal import QuestionSeal
 from zen_mcp.server.resources import CACHE_HINTS, ResourceDoor, describe_resource, offered
 from zen_mcp.server.watched import WatchedResources
 from zen_mcp.tools.base import ToolProtocol
@@ -59,6 +59,7 @@ class McpDoor:
         heartbeat_seconds: the longest silence of a call that the client watches.
         client_seconds: how long clients wait for a call; None for what is known of each.
         session_id: names this connection in logs; None for none.
+        state_keys: seal what a tool wants kept while the client is asked; none: a key of this process.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class McpDoor:
         heartbeat_seconds: float = 15.0,
         client_seconds: float | None = None,
         session_id: str | None = None,
+        state_keys: Sequence[str] = (),
     ) -> None:
         self._registry = registry
         self._client_seconds = client_seconds
@@ -99,8 +101,7 @@ class McpDoor:
         )
         # The SDK's own tracing step costs time on every message and is of no use without an exporter.
         self.server.middleware.clear()
-        # What a tool wants kept while the client is asked goes through the client, sealed.
-        self.server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="zen"))
+        self.server.middleware.append(QuestionSeal(state_keys, lambda context: self._caller(context).user_id))
         self.server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _take_log_level)
 
     @property

@@ -20,7 +20,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* server.yaml with what the chart knows; what the user wrote wins. */}}
 {{- define "zen.server" -}}
-{{- $http := dict "allowed_hosts" (append .Values.allowedHosts "localhost") }}
+{{- $http := dict "allowed_hosts" (append .Values.allowedHosts "localhost") "state_key" "${STATE_KEY:-}" }}
 {{- if .Values.serviceMonitor.enabled }}{{ $_ := set $http "metrics_token" "${METRICS_TOKEN}" }}{{ end }}
 {{- $ours := dict "version" "1.0" "database_url" "${DATABASE_URL}" "redis_url" "${REDIS_URL}" "http" $http "auth" (dict "tokens" true) }}
 {{- toYaml (mergeOverwrite $ours .Values.settings.server) }}
