@@ -29,7 +29,7 @@ from zen_mcp.middleware.limit_use import most_used
 from zen_mcp.middleware.limits import Limits
 from zen_mcp.providers.batches import VendorBatches
 from zen_mcp.providers.fine_tuning import VendorTunings
-from zen_mcp.routing.capacity import Capacity
+from zen_mcp.routing.capacity_setup import room_of
 from zen_mcp.routing.router import Router
 from zen_mcp.storage.usage import UsageReports
 from zen_mcp.tools.context import ToolServices, ToolSettings
@@ -223,7 +223,7 @@ def _gateway(parts: Parts, watchers: Sequence[ModelStep]) -> Gateway:
         settings=config.providers.providers,
         health=ground.health,
         balance=ground.balance,
-        capacity=Capacity(),
+        capacity=room_of(config, database=ground.database, redis=ground.redis),
         watchers=ground.watchers(),
         check=parts.limits.check_model,
     )

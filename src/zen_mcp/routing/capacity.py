@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Protocol
 
 import anyio
 
@@ -30,8 +31,28 @@ class _Deployment:
     uses: deque[Use] = field(default_factory=deque[Use])
 
 
+class Room(Protocol):
+    """Makes requests wait while their deployment is full: in this process, or wherever they come from."""
+
+    def is_full(self, model: Model) -> bool:
+        """Whether a request to it would have to wait."""
+        ...
+
+    async def look(self, models: Sequence[Model]) -> None:
+        """Learn from others which of several deployments are full."""
+        ...
+
+    def slot(self, model: Model, tokens: int, *, patience_seconds: float) -> AbstractAsyncContextManager[Use]:
+        """Wait for room, hold it while the request runs. The caller sets the time limit, and the tokens when known.
+
+        Raises:
+            Refused: there will be no room within the patience; says when.
+        """
+        ...
+
+
 class Capacity:
-    """Makes requests wait while their deployment is full.
+    """Makes requests wait while this process has filled their deployment; see `Room`.
 
     Args:
         clock: seconds that only grow.
@@ -43,10 +64,13 @@ class Capacity:
 
     def is_full(self, model: Model) -> bool:
         """Whether a request to it would have to wait."""
-        if not _limited(model):
+        if not is_limited(model):
             return False
         deployment = self._of(model)
         return bool(deployment.slots and deployment.slots.value == 0) or self._wait_seconds(model, deployment) > 0
+
+    async def look(self, models: Sequence[Model]) -> None:
+        """There are no others."""
 
     @asynccontextmanager
     async def slot(self, model: Model, tokens: int, *, patience_seconds: float) -> AsyncGenerator[Use]:
@@ -56,7 +80,7 @@ class Capacity:
             Refused: there will be no room within the patience; says when.
         """
         use = Use(at=self._clock(), tokens=tokens)
-        if not _limited(model):
+        if not is_limited(model):
             yield use
             return
         deployment = self._of(model)
@@ -65,11 +89,7 @@ class Capacity:
         try:
             while (wait := self._wait_seconds(model, deployment)) > 0:
                 if wait >= patience_seconds:
-                    raise Refused(
-                        f"'{model.name}' has had its {_limits(model)} (models.yaml).",
-                        "Try again later, or another model.",
-                        retry_after_seconds=wait,
-                    )
+                    raise no_room(model, wait)
                 await anyio.sleep(wait)
             use.at = self._clock()
             deployment.uses.append(use)
@@ -104,10 +124,20 @@ class Capacity:
         return 0.0
 
 
+def no_room(model: Model, wait_seconds: float) -> Refused:
+    """The error of a request that would have to wait too long."""
+    return Refused(
+        f"'{model.name}' has had its {_limits(model)} (models.yaml).",
+        "Try again later, or another model.",
+        retry_after_seconds=wait_seconds,
+    )
+
+
 def _limits(model: Model) -> str:
     said = [f"{model.rpm} requests" if model.rpm else "", f"{model.tpm:,} tokens" if model.tpm else ""]
     return f"{' or '.join(part for part in said if part)} of this minute"
 
 
-def _limited(model: Model) -> bool:
+def is_limited(model: Model) -> bool:
+    """Whether there is a limit to what it is given."""
     return bool(model.max_parallel or model.rpm or model.tpm)

@@ -26,7 +26,7 @@ from zen_mcp.errors import (
 from zen_mcp.providers.base import Provider
 from zen_mcp.routing.balance import Balance, candidates_of
 from zen_mcp.routing.call import Call, Failure
-from zen_mcp.routing.capacity import Capacity, Use
+from zen_mcp.routing.capacity import Room, Use
 from zen_mcp.routing.health import HealthBoard
 from zen_mcp.routing.loading import LOADS_LATE, tell_of_loading, when_loaded
 from zen_mcp.routing.policy import (
@@ -64,7 +64,7 @@ class Router:
         settings: Routing,
         health: HealthBoard,
         balance: Balance,
-        capacity: Capacity,
+        capacity: Room,
         watchers: Sequence[AttemptWatcher] = (),
         check: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
@@ -151,7 +151,9 @@ class Router:
         """
         _check_fits(target, call.request)
         may_fall_back = others or (not call.failures and bool(self._fallbacks_known(call)))
-        order = self._balance.order(candidates_of(target), target.strategy, rank=self._rank)
+        candidates = candidates_of(target)
+        await self._capacity.look([candidate.model for candidate in candidates])
+        order = self._balance.order(candidates, target.strategy, rank=self._rank)
         asked: dict[str, int] = {}
         last: dict[str, ZenError] = {}
         failure: ZenError | None = None
