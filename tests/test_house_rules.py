@@ -94,7 +94,8 @@ async def test_the_tool_list_costs_few_tokens(tmp_path: Path, mode: str, profile
     folder = ServerFolder(path=tmp_path, settings={"tools": [profile]})
     async with connect(folder, mode=mode) as client:
         listed = await client.list_tools()
-    text = listed.model_dump_json(by_alias=True, exclude_none=True)
+    # Whether a tool can be called as a task is for the client's own code: no model reads it.
+    text = listed.model_dump_json(by_alias=True, exclude_none=True, exclude={"tools": {"__all__": {"execution"}}})
     assert o200k_tokens(text) <= MOST_TOKENS[profile], "shorten it, or leave the core profile: ToolHints(core=False)"
 
 

@@ -256,6 +256,8 @@ class ToolRequest:
     """The caller's own span (`traceparent`, `tracestate`), where he sent one."""
     job_id: str | None = None
     """The job that makes this call in the background; None for a call whose client waits."""
+    takes_task: bool = False
+    """Whether the client takes a task for an answer, and answers later what the tool asks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +278,7 @@ class ToolResponse:
     clients that show them; what they lead to is named in the text as well. `blocks` follow the text.
 
     With `questions` it is no answer yet: the client is asked them, and the tool is called again with the `answers` and
-    the `state`.
+    the `state`. With `job` the call goes on as a job, of which this is the handle.
     """
 
     text: str
@@ -285,3 +287,4 @@ class ToolResponse:
     blocks: tuple[Block, ...] = ()
     questions: Mapping[str, ClientQuestion] = field(default_factory=dict[str, ClientQuestion])
     state: str | None = None
+    job: str | None = None

@@ -121,17 +121,21 @@ async def connect(
     name: str = "test",
     door: str = "stdio",
     hear: Callable[[Any], Awaitable[None]] | None = None,
+    **options: Any,
 ) -> AsyncGenerator[Client]:
     """An MCP client's session with a server of this folder; `mode`: auto, legacy or a protocol revision.
 
-    `hear` takes each notification of the server.
+    `hear` takes each notification of the server; `options` are the SDK's client's.
     """
     from mcp_types import Implementation  # noqa: PLC0415 - only here
 
     if door == "http":
         # Over HTTP no folder is open but those that the settings name.
         opened = replace(folder, settings={"roots": [str(folder.work)], **folder.settings})
-        async with serve_http(opened, arguments=arguments) as served, served.connect(mode=mode, name=name) as client:
+        async with (
+            serve_http(opened, arguments=arguments) as served,
+            served.connect(mode=mode, name=name, **options) as client,
+        ):
             yield client
         return
     folder.write()
@@ -143,6 +147,7 @@ async def connect(
             mode=mode,
             client_info=Implementation(name=name, version="1"),
             message_handler=cast("Any", hear),
+            **options,
         ) as client:
             yield client
 
@@ -162,7 +167,7 @@ class Served:
 
     @asynccontextmanager
     async def connect(
-        self, *, mode: str = "auto", name: str = "test", headers: Mapping[str, str] | None = None
+        self, *, mode: str = "auto", name: str = "test", headers: Mapping[str, str] | None = None, **options: Any
     ) -> AsyncGenerator[Client]:
         """An MCP client's session with it."""
         from mcp_types import Implementation  # noqa: PLC0415 - only here
@@ -173,6 +178,7 @@ class Served:
                 streamable_http_client(self.url, http_client=http),
                 mode=mode,
                 client_info=Implementation(name=name, version="1"),
+                **options,
             ) as client,
         ):
             yield client

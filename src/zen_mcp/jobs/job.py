@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from zen_mcp.types import JSONObject
@@ -38,6 +38,7 @@ class Job:
     """A job as it stands; times in seconds since 1970.
 
     `progress` is the last line it told. `result` is there when it is done, `error` (kind, problem, fix) when it failed.
+    `questions` are those that its client has not answered, `answers` what it has, `rounds` how often it was asked.
     """
 
     id: str
@@ -50,6 +51,10 @@ class Job:
     progress: str = ""
     result: JSONObject | None = None
     error: JSONObject | None = None
+    changed_at: float = 0.0
+    questions: Mapping[str, JSONObject] = field(default_factory=dict[str, JSONObject])
+    answers: Mapping[str, JSONObject] = field(default_factory=dict[str, JSONObject])
+    rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

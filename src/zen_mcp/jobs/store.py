@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
@@ -26,6 +26,8 @@ VERSION = "1"
 SCHEMA = "zen_jobs"
 """Where DBOS keeps its tables in Postgres."""
 _POLL_SECONDS = 0.25
+_ROUNDS, _QUESTIONS, _ANSWER = "rounds", "questions", "answer:"
+"""What is known of a job whose client was asked: how often, the questions by key, and each answer by itself."""
 _STATES: dict[str, JobState] = {
     "ENQUEUED": "waiting",
     "DELAYED": "waiting",
@@ -92,7 +94,7 @@ class JobStore:
         self.handed_in.set()
         return identity
 
-    async def list(self, *, user_id: str, limit: int = 50) -> Sequence[Job]:
+    async def list(self, *, user_id: str, limit: int = 50, offset: int = 0) -> Sequence[Job]:
         """The user's jobs, the newest first, without their results.
 
         Raises:
@@ -102,7 +104,13 @@ class JobStore:
             return []
         found = await self._do(
             lambda client: client.list_workflows(
-                name=WORKFLOW, user=user_id, sort_desc=True, limit=limit, load_input=False, load_output=False
+                name=WORKFLOW,
+                user=user_id,
+                sort_desc=True,
+                limit=limit,
+                offset=offset,
+                load_input=False,
+                load_output=False,
             )
         )
         return [_job(status) for status in found]
@@ -163,14 +171,48 @@ class JobStore:
             await self._do(lambda client: client.cancel_workflow(job.id, cancel_children=True))
         return await self.get(job.id, user_id=user_id)
 
-    async def tell(self, job_id: str, job: NewJob, progress: str) -> None:
+    async def tell(self, job_id: str, progress: str) -> None:
         """Note a line of progress.
 
         Raises:
             StorageError: the database fails.
         """
-        attributes = {**attributes_of(job), "progress": progress}
-        await self._do(lambda client: client.update_workflow_attributes(job_id, attributes))
+        await self._note(job_id, {"progress": progress})
+
+    async def ask(
+        self, job_id: str, questions: Mapping[str, JSONObject], *, user_id: str, seconds: float
+    ) -> Mapping[str, JSONObject] | None:
+        """Ask the job's client, and wait for all its answers, by the questions' names; None when the time is over.
+
+        Raises:
+            UnknownJob, StorageError: as `get`.
+        """
+        # A key is never used twice in a job's life, whatever process asks.
+        asked = (await self.get(job_id, user_id=user_id)).rounds + 1
+        keys = {name: f"{asked}-{name}" for name in questions}
+        await self._note(job_id, {_ROUNDS: asked, _QUESTIONS: {keys[name]: one for name, one in questions.items()}})
+        deadline = anyio.current_time() + seconds
+        while anyio.current_time() < deadline:
+            job = await self.get(job_id, user_id=user_id)
+            if job.state in ENDED:
+                return None
+            if not job.questions:
+                await self._note(job_id, {_QUESTIONS: {}})
+                return {name: job.answers[key] for name, key in keys.items()}
+            await anyio.sleep(_POLL_SECONDS)
+        await self._note(job_id, {_QUESTIONS: {}})
+        return None
+
+    async def answer(self, job_id: str, answers: Mapping[str, JSONObject], *, user_id: str) -> None:
+        """Note what the client answered; what it was not asked, or has answered before, is passed over.
+
+        Raises:
+            UnknownJob, StorageError: as `get`.
+        """
+        job = await self.get(job_id, user_id=user_id)
+        taken = {_ANSWER + key: answer for key, answer in answers.items() if key in job.questions}
+        if taken:
+            await self._note(job.id, taken)
 
     async def unfinished(self) -> Sequence[tuple[str, str | None]]:
         """The id of each job that waits or runs, and the worker that has it.
@@ -200,6 +242,11 @@ class JobStore:
         if client is not None:
             with anyio.move_on_after(1, shield=True):
                 await anyio.to_thread.run_sync(client.destroy, abandon_on_cancel=True)
+
+    async def _note(self, job_id: str, attributes: Mapping[str, object]) -> None:
+        """Change some of what is known of a job; the rest stays as it is, whoever else writes."""
+        noted = dict(attributes)
+        await self._do(lambda client: client.update_workflow_attributes(job_id, noted, merge=True))
 
     async def _do(self, work: Callable[[Any], Result]) -> Result:
         return await anyio.to_thread.run_sync(self._done, work, abandon_on_cancel=True)
@@ -263,7 +310,9 @@ def _job(status: Any) -> Job:
         state = "failed" if error is not None else "done"
     elif state == "failed":
         error = {"kind": "InternalError", "problem": "It failed several times; the server's log has the details."}
-    attributes: dict[str, str] = status.attributes or {}
+    attributes: dict[str, Any] = status.attributes or {}
+    answers = {key.removeprefix(_ANSWER): one for key, one in attributes.items() if key.startswith(_ANSWER)}
+    asked: dict[str, JSONObject] = attributes.get(_QUESTIONS, {}) if state not in ENDED else {}
     return Job(
         id=status.workflow_id,
         kind=attributes.get("kind", ""),
@@ -275,4 +324,8 @@ def _job(status: Any) -> Job:
         progress=attributes.get("progress", ""),
         result=result,
         error=error,
+        changed_at=(status.updated_at or status.created_at) / 1000,
+        questions={key: one for key, one in asked.items() if key not in answers},
+        answers=answers,
+        rounds=attributes.get(_ROUNDS, 0),
     )

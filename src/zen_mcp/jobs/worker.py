@@ -48,8 +48,8 @@ class _Interrupted(BaseException):
     """
 
 
-Outcome: TypeAlias = Callable[[], Awaitable[JSONObject]]
-"""Waits for the end of a call that runs already: returns its result, or raises."""
+Outcome: TypeAlias = Callable[[str], Awaitable[JSONObject]]
+"""Waits for the end of a call that runs already, now as the job of this id: returns its result, or raises."""
 
 
 class JobWorker:
@@ -147,7 +147,7 @@ class JobWorker:
         """Do one job; its end as JSON."""
         adopted = self._adopted.pop(identity, None)
         try:
-            result = await (adopted() if adopted else self._handle(identity, job))
+            result = await (adopted(identity) if adopted else self._handle(identity, job))
             return json.dumps({"result": result})
         except ZenError as exc:
             error: JSONObject = {"kind": exc.kind, "problem": exc.problem, "fix": exc.fix}
@@ -166,7 +166,7 @@ class JobWorker:
                 return
             told = now
             try:
-                await self.store.tell(identity, job, line)
+                await self.store.tell(identity, line)
             except ZenError as exc:
                 _log.warning("job_progress_not_stored", job=identity, reason=exc.problem)
 

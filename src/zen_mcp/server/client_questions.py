@@ -99,6 +99,15 @@ def _protocol_request(question: ClientQuestion) -> Any:
     return _KINDS[question.method][1].model_validate({"method": question.method, "params": question.params})
 
 
+def checked_answer(method: str, answer: Mapping[str, Any]) -> JSONObject:
+    """What a client answered to a question by this method, as far as the protocol knows it.
+
+    Raises:
+        ValidationError: it is no such answer.
+    """
+    return _plain(_KINDS[method][2].model_validate(answer, by_name=False))
+
+
 def _plain(answer: Any) -> JSONObject:
     return cast("JSONObject", answer.model_dump(by_alias=True, mode="json", exclude_none=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import mcp_types as types
@@ -20,6 +21,12 @@ def call_result(response: ToolResponse, *, links: bool) -> types.CallToolResult:
         for one in (response.links if links else ())
     )
     return types.CallToolResult(content=content, structured_content=cast("dict[str, Any]", response.structured))
+
+
+def error_result(text: str, error: Mapping[str, object]) -> types.CallToolResult:
+    """A tool's failure: as text for people and models, and as data."""
+    content: list[types.ContentBlock] = [types.TextContent(type="text", text=text)]
+    return types.CallToolResult(content=content, structured_content={"error": dict(error)}, is_error=True)
 
 
 def prompt_result(description: str, response: ToolResponse) -> types.GetPromptResult:

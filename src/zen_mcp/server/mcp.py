@@ -25,15 +25,17 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from zen_mcp import __version__
 from zen_mcp.errors import UnknownTool
+from zen_mcp.jobs.store import JobStore
 from zen_mcp.server.client_questions import answered, with_answers
 from zen_mcp.server.clients import call_seconds, result_characters, shows_resource_links
 from zen_mcp.server.completions import CompletionDoor
-from zen_mcp.server.content import call_result
+from zen_mcp.server.content import call_result, error_result
 from zen_mcp.server.descriptions import INSTRUCTIONS, describe
 from zen_mcp.server.failures import only_foreseen, tell_crash
 from zen_mcp.server.prompts import PromptDoor, commands, describe_prompt
 from zen_mcp.server.question_seal import QuestionSeal
 from zen_mcp.server.resources import CACHE_HINTS, ResourceDoor, describe_resource, offered
+from zen_mcp.server.tasks import TaskDoor
 from zen_mcp.server.watched import WatchedResources
 from zen_mcp.tools.base import ToolProtocol
 from zen_mcp.tools.registry import ToolRegistry
@@ -60,6 +62,7 @@ class McpDoor:
         client_seconds: how long clients wait for a call; None for what is known of each.
         session_id: names this connection in logs; None for none.
         state_keys: seal what a tool wants kept while the client is asked; none: a key of this process.
+        jobs: every user's jobs, to be served as tasks; None for no tasks.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class McpDoor:
         client_seconds: float | None = None,
         session_id: str | None = None,
         state_keys: Sequence[str] = (),
+        jobs: JobStore | None = None,
     ) -> None:
         self._registry = registry
         self._client_seconds = client_seconds
@@ -103,6 +107,10 @@ class McpDoor:
         self.server.middleware.clear()
         self.server.middleware.append(QuestionSeal(state_keys, lambda context: self._caller(context).user_id))
         self.server.add_request_handler("logging/setLevel", types.SetLevelRequestParams, _take_log_level)
+        self.tasks = TaskDoor(jobs, self._caller, self._may_be_task) if jobs is not None and jobs.installed else None
+        """None where work in the background is not installed."""
+        if self.tasks is not None:
+            self.tasks.open(self.server)
 
     @property
     def options(self) -> InitializationOptions:
@@ -157,21 +165,34 @@ class McpDoor:
             return None
 
     async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_listed(tool) for tool in self._current(context).tools])
+        listed = [_listed(tool) for tool in self._current(context).tools]
+        for tool in listed:
+            if self.tasks is not None and self._may_be_task(context, tool.name):
+                tool.execution = types.ToolExecution(task_support="optional")
+        return types.ListToolsResult(tools=listed)
+
+    def _may_be_task(self, context: Context, name: str) -> bool:
+        """Whether a call of the tool of this name may become a task: what asks no vendor does not take long."""
+        return self._current(context).asks_vendors(name)
 
     async def _call_tool(
         self, context: Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         request = with_answers(self._request(context, params.name, params.arguments or {}), context, params)
+        if self.tasks is not None:
+            request = self.tasks.prepared(request, context, params)
         try:
             async with self._watched(context) as progress:
                 request = replace(request, progress=progress.report, watched=progress.watched)
                 response = await answered(request, context, self._registry.call)
             if isinstance(response, types.InputRequiredResult):
                 return response
-            return call_result(response, links=shows_resource_links(request.caller.client_name))
+            result = call_result(response, links=shows_resource_links(request.caller.client_name))
+            if response.job is not None and self.tasks is not None:
+                result.meta = self.tasks.mark(context, params, response.job)
         except Exception as exc:  # noqa: BLE001 - the one place that catches everything
             return _failed(exc, request.request_id, params.name)
+        return result
 
     @asynccontextmanager
     async def _watched(self, context: Context) -> AsyncGenerator[Progress]:
@@ -278,8 +299,4 @@ def _failed(exc: Exception, call_id: str, tool: str) -> types.CallToolResult:
         if foreseen.retry_after_seconds is not None:
             error["retry_after_seconds"] = round(foreseen.retry_after_seconds, 1)
         text = f"ERROR: {foreseen} [{call_id}]"
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)],
-        structured_content={"error": {**error, "call_id": call_id}},
-        is_error=True,
-    )
+    return error_result(text, {**error, "call_id": call_id})

@@ -61,11 +61,14 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
         heartbeat_seconds=settings.heartbeat_seconds,
         client_seconds=settings.client_seconds,
         session_id="stdio",
+        jobs=app.ground.worker.store,
     )
     async with anyio.create_task_group() as group:
         connection = Connection(wire, handover, partial(_open_session, group, door))
         group.start_soon(_stop_on_signal, group.cancel_scope)
         group.start_soon(app.ground.work)
+        if door.tasks is not None:
+            group.start_soon(door.tasks.watch.run)
         group.start_soon(_warm_up, app, door, connection, arguments, handover.snapshot_used)
 
         def take_in(changed: App) -> None:
