@@ -17,6 +17,9 @@ from tests.support.results import data_of, error_of, text_of
 from tests.support.server import Served, ServerFolder, connect, rpc, serve_http, until
 from tests.upstream import Behaviour, Upstream
 
+from zen_mcp.config.http_schema import HttpSettings
+from zen_mcp.server.http_address import Address
+
 pytestmark = pytest.mark.anyio
 
 MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
@@ -375,3 +378,12 @@ async def test_a_unix_socket_serves_and_one_left_behind_is_replaced(folder: Serv
         taken = mine.run("serve", "--http", f"unix:{path}")
         assert taken.returncode == 2
         assert "Choose another address" in taken.stderr
+
+
+def test_no_piece_of_an_answer_waits_for_the_one_before_to_be_acknowledged() -> None:
+    with (
+        Address.parse("127.0.0.1:0", HttpSettings()).open() as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

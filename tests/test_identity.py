@@ -8,13 +8,10 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from mcp import MCPError
-from mcp.client import Client
 from tests.support.issuer import Issuer
 from tests.support.results import data_of, error_of
 from tests.support.server import Served, ServerFolder, rpc, serve_http, until
@@ -280,46 +277,6 @@ async def test_a_caller_sees_and_uses_only_its_tools_and_models(served: Served, 
         failed = error_of(await client.call_tool("chat", {"prompt": "x", "model": "broken"}))
         assert failed["kind"] == "VendorUnavailable", "nobody steps in who is not the caller's"
         assert {prompt.name for prompt in (await client.list_prompts()).prompts}.isdisjoint({"consensus"})
-
-
-async def listening(client: Client, secret: str, thread: str) -> str:
-    """Everything that a user can be shown: every tool without or with the other's thread, every resource."""
-    said: list[str] = []
-    for tool in (await client.list_tools()).tools:
-        for arguments in ({}, {"continuation_id": thread}, {"prompt": "x", "continuation_id": thread}):
-            try:
-                with anyio.fail_after(60):
-                    said.append(str(await client.call_tool(tool.name, arguments)))
-            except MCPError as exc:
-                said.append(str(exc))
-    resources = (await client.list_resources()).resources
-    said.extend([str(await client.read_resource(str(resource.uri))) for resource in resources])
-    for template in (await client.list_resource_templates()).resource_templates:
-        uri = template.uri_template.partition("{?")[0].replace("{id}", thread).replace("{n}", "1")
-        try:
-            said.append(str(await client.read_resource(uri)))
-        except MCPError as exc:
-            said.append(str(exc))
-    return "\n".join(part for part in said if secret in part)
-
-
-@pytest.mark.slow
-async def test_nothing_of_one_user_reaches_another(served: Served, team: ServerFolder) -> None:
-    one, other = create(team, "one", "--user", "one"), create(team, "other", "--user", "other")
-    secret = "the-launch-code-is-7391"
-    async with served.connect(headers=bearer(one)) as client:
-        asked = {"prompt": secret, "model": "gpt-one"}
-        answer = data_of(await client.call_tool("chat", asked))
-        assert secret in answer["text"]
-        thread = answer["continuation_id"]
-        again = data_of(await client.call_tool("chat", asked))
-        assert again.get("cached") is True
-        assert secret in str(await client.call_tool("threads", {"continuation_id": thread}))
-    async with served.connect(headers=bearer(other)) as client:
-        for arguments in ({**asked, "continuation_id": thread}, {"prompt": "x", "continuation_id": thread}):
-            assert error_of(await client.call_tool("chat", arguments))["kind"] == "UnknownThread"
-        assert await listening(client, secret, thread) == ""
-        assert not data_of(await client.call_tool("chat", asked)).get("cached"), "a memory is one user's own"
 
 
 async def test_who_may_come_in_changes_while_the_server_runs(folder: ServerFolder, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 import uvicorn
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -258,6 +260,8 @@ class McpEndpoint:
                 refused = caller
             else:
                 scope[CALLER] = caller
+                if self._settings.sessions:
+                    scope["user"] = _owner(caller)
         if refused is not None:
             await refused(scope, receive, send)
             return
@@ -279,6 +283,11 @@ class McpEndpoint:
         elif body is not None:
             limited = AnswerLimit(body, send, self._settings.max_response_bytes)
             await self._answer(scope, Replay(body, receive), limited)
+
+
+def _owner(caller: Caller) -> AuthenticatedUser:
+    """The caller as the SDK knows whose a session is; to anybody else it says that there is no such session."""
+    return AuthenticatedUser(AccessToken(token="", client_id=caller.user_id, scopes=[]))
 
 
 async def _healthy(request: Request) -> Response:
