@@ -366,6 +366,7 @@ parameters.hostnames = ["127.0.0.1"]
 parameters.port = 0
 parameters.n_parallel = 2
 parameters.n_ctx = 4096
+parameters.n_predict = 24
 parameters.ui = False
 parameters.warmup = False
 parameters.model_alias = {"found-here"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import anyio
 import pytest
 from tests.conftest import KEY
 from tests.support.results import data_of, error_of, text_of
-from tests.support.server import RawServer, ServerFolder, connect, modern, request
+from tests.support.server import RawServer, ServerFolder, connect, modern, request, until
 from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.tools.foreign.discovery import discover
@@ -169,6 +171,28 @@ async def test_a_cancelled_call_is_cancelled_at_the_vendor_in_either_era(
         assert await anyio.to_thread.run_sync(upstream.wait_for_disconnect, "hanging")
         pong = await server.request(2, "ping")
     assert pong["result"] == {}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded is read from /proc")
+async def test_litellm_is_imported_behind_the_first_answers_or_where_the_settings_say_so_at_the_first_question(
+    folder: ServerFolder,
+) -> None:
+    async with RawServer(replace(folder, settings={**SETTINGS, "warm_up": True})) as server:
+        await server.initialize()
+        await until(partial(has_litellm, server))
+    async with RawServer(folder) as server:
+        await server.initialize()
+        listed = await server.request("one", "tools/call", {"name": "listmodels"})
+        assert not listed["result"].get("isError")
+        assert not await has_litellm(server)
+        answer = await server.request("two", "tools/call", {"name": "chat", "arguments": {"prompt": "x"}})
+        assert "fine" in answer["result"]["content"][0]["text"]
+        assert await has_litellm(server)
+
+
+async def has_litellm(server: RawServer) -> bool:
+    """Whether the process has loaded a library that LiteLLM alone wants."""
+    return "fastuuid" in await anyio.Path(f"/proc/{server.process.pid}/maps").read_text()
 
 
 async def test_a_burst_of_twenty_chats_is_parallel_and_a_ping_is_answered_before_them(folder: ServerFolder) -> None:

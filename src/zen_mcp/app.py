@@ -57,8 +57,9 @@ class App:
     limits: Limits
 
     def warm_up(self) -> None:
-        """Import what the first model request needs; slow, so run it in a thread."""
-        self.ground.provider.warm_up()
+        """Import what calls will need; slow, so run it in a thread."""
+        if self.config.server.warm_up:
+            self.ground.provider.warm_up()
         if self.ground.metrics is not None:
             self.ground.metrics.load()
         if self.ground.tracing is not None:

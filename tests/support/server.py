@@ -31,8 +31,8 @@ ANSWER_SECONDS = 30.0
 class ServerFolder:
     """Everything a server under test reads and writes, in one folder.
 
-    `models` is what models.yaml holds under `models:`; `settings` is server.yaml, with all tools offered unless it says
-    otherwise; `providers` is providers.yaml, `limits` is limits.yaml.
+    `models` is what models.yaml holds under `models:`; `settings` is server.yaml, with all tools offered and LiteLLM
+    imported when it is needed unless it says otherwise; `providers` is providers.yaml, `limits` is limits.yaml.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class ServerFolder:
             folder.mkdir(parents=True, exist_ok=True)
         contents = {
             "models": {"models": self.models},
-            "server": {"tools": ["full"], **self.settings},
+            "server": {"tools": ["full"], "warm_up": False, **self.settings},
             "providers": self.providers,
             "limits": self.limits,
         }

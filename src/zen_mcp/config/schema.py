@@ -153,6 +153,10 @@ class ServerSettings(Settings):
         default="litellm",
         description="What reaches the models; `direct` knows OpenAI's API only, and steps in when LiteLLM is broken.",
     )
+    warm_up: Flag = Field(
+        default=True,
+        description="Import what asks models as soon as the server runs; else at the first question, which waits 2 s.",
+    )
     default_timeout_seconds: Seconds = Field(
         default=180.0, description="The deadline of one model request, retries and fallbacks included."
     )
