@@ -31,7 +31,7 @@ def folder_of(path: Path, upstream: Upstream, limits: dict[str, Any], **settings
             "third": openai_model(upstream.url, **PRICES),
             "unpriced": openai_model(upstream.url),
         },
-        settings={"default_model": "priced", **settings},
+        settings={"default_model": "priced", "provider": "direct", **settings},
         limits=limits,
     )
 

@@ -112,7 +112,7 @@ def greeter(root: Path) -> Path:
 
 def served(path: Path, plugins: Path, **settings: Any) -> ServerFolder:
     """A server with a folder of plugins."""
-    return ServerFolder(path=path, settings={"plugin_folders": [str(plugins)], **settings})
+    return ServerFolder(path=path, settings={"plugin_folders": [str(plugins)], "provider": "direct", **settings})
 
 
 async def names_of(client: Client) -> set[str]:
@@ -295,7 +295,9 @@ async def test_an_installed_package_brings_tools_by_its_entry_point(tmp_path: Pa
 def asking(models: dict[str, dict[str, Any]], tmp_path: Path) -> ServerFolder:
     """A server with the models of this file and nothing set for its tools."""
     providers = {"providers": {"fallback_chain": ["other", "gpt-b"]}}
-    return ServerFolder(path=tmp_path, models=models, settings={"default_model": "other"}, providers=providers)
+    return ServerFolder(
+        path=tmp_path, models=models, settings={"default_model": "other", "provider": "direct"}, providers=providers
+    )
 
 
 def with_settings(folder: ServerFolder, **settings: Any) -> ServerFolder:
@@ -331,7 +333,8 @@ async def test_a_tool_has_limits_and_prompts_of_its_own_and_can_be_turned_off(
     prompts.mkdir(parents=True)
     (prompts / "chat.md").write_text("## system\nAnswer like a pirate.\n", encoding="utf-8")
     chat = {"timeout_seconds": 2, "max_result_characters": 500, "prompts_dir": "prompts"}
-    async with connect(with_settings(asking, chat=chat, version={"enabled": False})) as client:
+    folder = with_settings(asking, chat=chat, version={"enabled": False})
+    async with connect(replace(folder, settings={**folder.settings, "warm_up": True})) as client:
         assert "version" not in await names_of(client)
         late = error_of(await client.call_tool("chat", {"prompt": "x", "model": "hanging"}))
         long = data_of(await client.call_tool("chat", {"prompt": "x", "model": "long"}))

@@ -31,7 +31,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "long": (Behaviour(text=LONG), {}),
     "endless": (Behaviour(text=LONG), {}),
 }
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 ERAS = ["legacy", "2026-07-28"]
 
 

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
@@ -245,11 +246,11 @@ def _download(pin: str, folder: Path, progress: Callable[[int], None]) -> None:
 def _watch(folder: Path, progress: Callable[[int], None], finished: threading.Event) -> None:
     while not finished.wait(_POLL_SECONDS):
         size = 0
-        for file in folder.rglob("*"):
-            try:
-                size += file.stat().st_size if file.is_file() else 0
-            except OSError:
-                continue
+        # Files and folders go while one looks: pip unpacks and moves.
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with suppress(OSError):
+                    size += Path(parent, name).stat().st_size
         progress(size)
 
 
