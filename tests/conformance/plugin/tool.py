@@ -293,6 +293,68 @@ async def test_logging_tool(params: Mapping[str, Any], context: ToolContext) -> 
     return said("Logged.")
 
 
+# The tools of the scenarios on tasks. What takes longer than a second becomes a task where `client_seconds` is 7.
+LONG_SECONDS = 2.0
+
+
+@fixture(name="Whom")
+async def greet(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Greet at once."""
+    return said(f"Hello, {params['name']}!")
+
+
+@fixture()
+async def slow_compute(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Take at least as long as is said; no time at all for 0 seconds."""
+    if params.get("seconds"):
+        await anyio.sleep(max(params["seconds"], LONG_SECONDS))
+    return said(f"Computed {params.get('label', '')}.")
+
+
+@fixture()
+async def failing_job(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Fail in the end."""
+    await anyio.sleep(LONG_SECONDS)
+    raise VendorUnavailable("This job intentionally fails.")
+
+
+@fixture()
+async def protocol_error_job(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Break in the end."""
+    await anyio.sleep(LONG_SECONDS)
+    raise RuntimeError("This job intentionally has a bug.")
+
+
+async def long_then_asked(context: ToolContext, *names: str) -> ToolResponse:
+    """Ask the user so many things when it has become a task."""
+    questions = {name: elicit(f"Confirm {name}?", form(confirm={"type": "boolean"})) for name in names}
+    if missing(context, questions):
+        await anyio.sleep(LONG_SECONDS)
+        return ask_client(questions)
+    return said(json.dumps({name: content_of(context, name) for name in names}))
+
+
+@fixture(filename="What to delete")
+async def confirm_delete(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Ask whether a file is to be deleted."""
+    return await long_then_asked(context, "delete")
+
+
+@fixture()
+async def multi_input(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Ask two things at once."""
+    return await long_then_asked(context, "one", "two")
+
+
+@fixture()
+async def test_tool_with_task(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
+    """Ask for a name at once, then take long."""
+    if missing(context, {"user_name": ASK_NAME}):
+        return ask_client({"user_name": ASK_NAME})
+    await anyio.sleep(LONG_SECONDS)
+    return said(f"Hello, {content_of(context, 'user_name').get('name')}!")
+
+
 @fixture()
 async def static_text(params: Mapping[str, Any], context: ToolContext) -> ToolResponse:
     """The text of a resource."""
