@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import mcp_types as types
 import pytest
 from mcp import MCPError
 from mcp.client import Client, ClientExtension, ResultClaim
-from mcp.client.extension import ClaimContext
+from mcp.client.extension import ClaimContext, NotificationBinding
 from tests.support.postgres import PostgresServer
 from tests.support.results import data_of, text_of
 from tests.support.server import RawServer, ServerFolder, connect, modern, openai_model, rpc, serve_http, until
@@ -78,6 +79,7 @@ importlib.util.find_spec = lambda name, package=None: None if name == "dbos" els
 SETTINGS = {"default_model": "fine"}
 CORE = "2025-11-25"
 EXTENSION = "io.modelcontextprotocol/tasks"
+DECLARED: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"extensions": {EXTENSION: {}}}}}
 RELATED = "io.modelcontextprotocol/related-task"
 ENDED = frozenset({"completed", "failed", "cancelled"})
 Doors = pytest.mark.parametrize("way", ["stdio", "http"])
@@ -121,9 +123,22 @@ class AnyResult(types.Result, extra="allow"):
 
 
 class TasksExtension(ClientExtension):
-    """A client that takes tasks, and waits for them."""
+    """A client that takes tasks, and waits for them; `heard` is what it was told without asking."""
 
     identifier = EXTENSION
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.hears = anyio.Event()
+
+    def notifications(self) -> Sequence[NotificationBinding[Any]]:
+        """What it is told."""
+        return [NotificationBinding(method="notifications/tasks", params_type=AnyResult, handler=self._hear)]
+
+    async def _hear(self, note: AnyResult) -> None:
+        self.heard.append(note.model_dump(by_alias=True, mode="json", exclude_unset=True))
+        self.hears.set()
+        self.hears = anyio.Event()
 
     def claims(self) -> Sequence[ResultClaim[Any]]:
         """What calls may answer as well."""
@@ -266,12 +281,7 @@ async def test_who_does_not_take_tasks_gets_the_handle_and_may_not_ask_for_tasks
             assert caught.value.error.data == {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
         # What another client asked with this request, not with the connection, is what counts.
         with pytest.raises(MCPError, match="extension"):
-            await asked(
-                client.session,
-                types.SubscriptionsListenRequest(
-                    params=types.SubscriptionsListenRequestParams.model_validate({"notifications": {"taskIds": [job]}})
-                ),
-            )
+            await asked(client.session, listening(taskIds=[job]))
 
 
 async def test_a_failed_tool_has_completed_its_task_and_a_bug_has_failed_it(mine: ServerFolder) -> None:
@@ -338,9 +348,56 @@ async def test_a_task_asks_its_client_one_answer_after_the_other(mine: ServerFol
         assert found["result"]["structuredContent"] == {"state": "kept"}
 
 
+def listening(**notifications: Any) -> types.SubscriptionsListenRequest:
+    """A request for a subscription."""
+    params = types.SubscriptionsListenRequestParams.model_validate({"notifications": notifications})
+    return types.SubscriptionsListenRequest(params=params)
+
+
 def accepted(name: str) -> dict[str, Any]:
     """A form that was filled in."""
     return {"action": "accept", "content": {"name": name}}
+
+
+@Doors
+async def test_a_subscription_tells_how_its_tasks_stand(mine: ServerFolder, way: str) -> None:
+    extension = TasksExtension()
+    async with connect(mine, door=way, extensions=[extension]) as client:
+        slow = (await call(client, prompt="?", model="slow", background=True)).task_id
+
+        async def listen(**notifications: Any) -> None:
+            await asked(client.session, listening(**notifications))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(listen, taskIds=[slow, "j-none", slow]))
+            with anyio.fail_after(60):
+                while not extension.heard or extension.heard[-1]["status"] not in ENDED:
+                    await extension.hears.wait()
+            group.cancel_scope.cancel()
+        assert [note["status"] for note in extension.heard] == ["working", "completed"]
+        assert extension.heard[-1]["result"]["structuredContent"]["text"] == "at last"
+        found = await get(client.session, slow)
+        told = {name: extension.heard[-1][name] for name in extension.heard[-1] if name != "_meta"}
+        assert told == {name: found[name] for name in told}
+        for wrong in ("j-none", [1], ["j"] * 101):
+            with pytest.raises(MCPError, match="'taskIds'") as caught:
+                await listen(taskIds=wrong)
+            assert caught.value.error.code == types.INVALID_PARAMS
+
+
+async def test_a_subscription_is_acknowledged_with_the_tasks_that_there_are(mine: ServerFolder) -> None:
+    async with RawServer(mine) as server:
+        chat = {"name": "chat", "arguments": {"prompt": "?", "background": True}, **DECLARED}
+        task = (await server.request(1, "tools/call", modern(chat)))["result"]["taskId"]
+        wanted = {"notifications": {"toolsListChanged": True, "taskIds": [task, "j-none"]}, **DECLARED}
+        await server.send({"jsonrpc": "2.0", "id": 2, "method": "subscriptions/listen", "params": modern(wanted)})
+        while (first := await server.receive()).get("method", "notifications/progress") == "notifications/progress":
+            continue
+        assert first["method"] == "notifications/subscriptions/acknowledged"
+        assert first["params"]["notifications"] == {"toolsListChanged": True, "taskIds": [task]}
+        told = await server.receive()
+        assert (told["method"], told["params"]["taskId"]) == ("notifications/tasks", task)
+        assert told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 2
 
 
 async def test_who_cannot_be_asked_is_told_so_in_the_end(mine: ServerFolder) -> None:
@@ -364,17 +421,14 @@ async def test_what_the_extension_does_not_have_is_not_found_and_the_old_wish_is
     mine: ServerFolder,
 ) -> None:
     async with serve_http(mine) as served, served.http() as http:
-        declared: dict[str, Any] = {
-            "_meta": {"io.modelcontextprotocol/clientCapabilities": {"extensions": {EXTENSION: {}}}}
-        }
         for method in ("tasks/list", "tasks/result"):
-            answer = (await http.post("/mcp", **rpc(method, {"taskId": "j-none", **declared}))).json()
+            answer = (await http.post("/mcp", **rpc(method, {"taskId": "j-none", **DECLARED}))).json()
             assert answer["error"]["code"] == types.METHOD_NOT_FOUND
-        chat: dict[str, Any] = {"name": "chat", "arguments": {"prompt": "now"}, "task": {"ttl": 60000}, **declared}
+        chat: dict[str, Any] = {"name": "chat", "arguments": {"prompt": "now"}, "task": {"ttl": 60000}, **DECLARED}
         answer = await http.post("/mcp", **rpc("tools/call", chat))
         assert '"resultType":"complete"' in answer.text
         assert "Heard: now" in answer.text
-        named: dict[str, Any] = {"taskId": "j-none", **declared}
+        named: dict[str, Any] = {"taskId": "j-none", **DECLARED}
         for headers in ({}, {"Mcp-Name": "j-other"}):
             refused = await http.post("/mcp", **rpc("tasks/get", named, headers))
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, types.HEADER_MISMATCH)
@@ -478,9 +532,9 @@ async def test_what_cannot_be_a_task_is_refused(mine: ServerFolder) -> None:
         with pytest.raises(MCPError, match="'listmodels' is not called as a task") as caught:
             await create(client, "listmodels")
         assert caught.value.error.code == types.METHOD_NOT_FOUND
-        with pytest.raises(MCPError) as caught:
+        with pytest.raises(MCPError, match="Unknown tool 'no_such_tool'") as caught:
             await create(client, "no_such_tool")
-        assert caught.value.error.code in {types.METHOD_NOT_FOUND, types.INVALID_PARAMS}
+        assert caught.value.error.code == types.INVALID_PARAMS
         for ask in (get(client.session, "j-none"), cancel(client.session, "j-none"), result_of(client, "j-none")):
             with pytest.raises(MCPError, match="There is no task 'j-none'") as caught:
                 await ask
@@ -491,6 +545,10 @@ async def test_what_cannot_be_a_task_is_refused(mine: ServerFolder) -> None:
 
 
 async def test_older_revisions_know_nothing_of_tasks(mine: ServerFolder) -> None:
+    async with core_client(mine):
+        await mine.snapshot_written()
+    async with RawServer(mine) as server:  # answered from the snapshot
+        assert "tasks" in (await server.initialize(CORE))["result"]["capabilities"]
     async with RawServer(mine) as server:
         hello = await server.initialize("2025-06-18")
         assert "tasks" not in hello["result"]["capabilities"]

@@ -172,8 +172,9 @@ class McpDoor:
         return types.ListToolsResult(tools=listed)
 
     def _may_be_task(self, context: Context, name: str) -> bool:
-        """Whether a call of the tool of this name may become a task: what asks no vendor does not take long."""
-        return self._current(context).asks_vendors(name)
+        """Whether a call may be a task: what asks no vendor is quick, and what is not there says so itself."""
+        tools = self._current(context)
+        return tools.asks_vendors(name) or name not in {tool.name for tool in tools.tools}
 
     async def _call_tool(
         self, context: Context, params: types.CallToolRequestParams

@@ -1,7 +1,8 @@
-"""Telling clients of 2025-11-25 on a connection that stays how their tasks stand."""
+"""Telling clients how their tasks stand: of 2025-11-25 on a connection that stays, later in their subscriptions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,12 @@ import anyio
 import mcp_types as types
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from zen_mcp.errors import StorageError, UnknownJob
 from zen_mcp.jobs.job import ENDED
 from zen_mcp.jobs.store import JobStore
-from zen_mcp.server.task_shapes import core_task
+from zen_mcp.server.task_shapes import JSONResult, core_task, detailed_task
 
 _LOOK_SECONDS = 1.0
 _TELL_SECONDS = 5.0
@@ -21,9 +23,45 @@ _MOST_WATCHED = 1000
 
 
 class TaskNote(types.Notification[dict[str, Any], str]):
-    """`notifications/tasks/status` as plain JSON: the SDK's own would leave out a `ttl` that is null."""
+    """How a task stands, as plain JSON: the SDK's own would leave out a `ttl` that is null."""
 
-    method: str = "notifications/tasks/status"
+
+class Listener:
+    """The session of a subscription to tasks: a session whose acknowledgement names the tasks, too.
+
+    Args:
+        session: as it was.
+        request_id: of the subscription.
+        user_id: whose the tasks are.
+        task_ids: those that there are.
+    """
+
+    def __init__(
+        self, session: ServerSession, request_id: types.RequestId, user_id: str, task_ids: Sequence[str]
+    ) -> None:
+        self.request_id = request_id
+        self.user_id = user_id
+        self.task_ids = task_ids
+        self.acknowledged = anyio.Event()
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is as it was."""
+        return getattr(self._session, name)
+
+    async def send_notification(self, note: Any, related_request_id: types.RequestId | None = None) -> None:
+        """Send a notification on the subscription's stream."""
+        if isinstance(note, types.SubscriptionsAcknowledgedNotification):
+            honoured = note.params.notifications.model_copy(update={"taskIds": [*self.task_ids]})
+            note = note.model_copy(update={"params": note.params.model_copy(update={"notifications": honoured})})
+        await self._session.send_notification(note, related_request_id=related_request_id)
+        self.acknowledged.set()
+
+    async def tell(self, task: JSONResult) -> None:
+        """Send how a task stands."""
+        meta = {SUBSCRIPTION_ID_META_KEY: self.request_id}
+        note = TaskNote(method="notifications/tasks", params={**task, "_meta": meta})
+        await self.send_notification(note, related_request_id=self.request_id)
 
 
 @dataclass(slots=True)
@@ -64,6 +102,26 @@ class TaskWatch:
                         del self._watched[job_id]
                 await anyio.sleep(_LOOK_SECONDS)
 
+    async def listen(self, listener: Listener, *, links: bool) -> None:
+        """Tell a subscription how each of its tasks stands, at once and when that changes, until all have ended."""
+        await listener.acknowledged.wait()
+        told: dict[str, object] = {}
+        open_tasks = set(listener.task_ids)
+        while open_tasks:
+            for job_id in sorted(open_tasks):
+                try:
+                    job = await self._jobs.get(job_id, user_id=listener.user_id)
+                except StorageError:
+                    continue
+                task = detailed_task(job, links=links)
+                state = (task["status"], sorted(job.questions))
+                if told.get(job_id) != state:
+                    told[job_id] = state
+                    await listener.tell(task)
+                if job.state in ENDED:
+                    open_tasks.discard(job_id)
+            await anyio.sleep(_LOOK_SECONDS)
+
     async def _goes_on(self, job_id: str, watched: _Watched) -> bool:
         """Look at one task, and tell where it is not as it was; whether there is more to come."""
         try:
@@ -78,7 +136,7 @@ class TaskWatch:
             # Who is gone, or reads nothing, is told nothing more.
             with anyio.move_on_after(_TELL_SECONDS) as scope:
                 try:
-                    await watched.session.send_notification(TaskNote(params=task))  # type: ignore[arg-type] - any notification is sent
+                    await watched.session.send_notification(TaskNote(method="notifications/tasks/status", params=task))  # type: ignore[arg-type] - any notification is sent
                 except (MCPError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                     return False
             if scope.cancelled_caught:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -26,7 +28,7 @@ from zen_mcp.jobs.store import JobStore
 from zen_mcp.server.client_questions import checked_answer
 from zen_mcp.server.clients import shows_resource_links
 from zen_mcp.server.task_shapes import JSONResult, core_task, detailed_task, task_result
-from zen_mcp.server.task_watch import TaskWatch
+from zen_mcp.server.task_watch import Listener, TaskWatch
 from zen_mcp.types import Caller, JSONObject, ToolRequest
 
 Context = ServerRequestContext[Any, Any]
@@ -47,6 +49,8 @@ _REVISIONS: Mapping[str, frozenset[str]] = {
 }
 """Which methods there are in which revisions."""
 _PAGE = 50
+_MOST_LISTENED = 100
+"""Tasks of one subscription."""
 _RESULT_SECONDS = 3600.0
 """So long `tasks/result` waits before its client has to ask again."""
 
@@ -120,14 +124,48 @@ class TaskDoor:
         """What the SDK does not know of tasks: who may ask, what is announced, and a call's other kind of result."""
         if ctx.method in _REVISIONS:
             _admit(ctx)
-        elif ctx.method == "subscriptions/listen":
-            _admit_listener(ctx)
-        result = await call_next(ctx)
+        is_listening = ctx.method == "subscriptions/listen"
+        result = await (self._listen(ctx, call_next) if is_listening else call_next(ctx))
         if not isinstance(result, dict):
             return result
         if ctx.method == "initialize" and result.get("protocolVersion") == CORE_REVISION:
             return {**result, "capabilities": {**result["capabilities"], "tasks": _CAPABILITY}}
         return await self._created(ctx, result) if ctx.method == "tools/call" else result
+
+    async def _listen(self, context: Context, call_next: CallNext) -> HandlerResult:
+        """A subscription, to tasks as well where it names some.
+
+        Raises:
+            MCPError: the client does not take tasks, or names no tasks.
+        """
+        wanted = _wanted_tasks(context)
+        if not wanted or context.request_id is None:
+            return await call_next(context)
+        _require(context)
+        user = self._caller(context).user_id
+        known = [task for task in wanted if await self._is_known(task, user)]
+        listener = Listener(context.session, context.request_id, user, known)
+        failure: Exception | None = None
+        result: HandlerResult = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(self.watch.listen, listener, links=self._links(context)))
+            try:
+                result = await call_next(replace(context, session=cast("ServerSession", listener)))
+            except Exception as exc:  # noqa: BLE001 - carried past the group, which would wrap it
+                failure = exc
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return result
+
+    async def _is_known(self, task_id: str, user_id: str) -> bool:
+        try:
+            await self._jobs.get(task_id, user_id=user_id)
+        except UnknownJob:
+            return False
+        except StorageError as exc:
+            raise _internal(exc) from exc
+        return True
 
     async def _created(self, context: Context, result: JSONResult) -> JSONResult:
         """The task that a call has become, in the place of its handle.
@@ -245,11 +283,17 @@ def _admit(context: Context) -> None:
     _require(context)
 
 
-def _admit_listener(context: Context) -> None:
-    """Refuse to tell of tasks whoever does not take them."""
-    wanted = (context.params or {}).get("notifications")
-    if isinstance(wanted, Mapping) and "taskIds" in wanted:
-        _require(context)
+def _wanted_tasks(context: Context) -> list[str]:
+    """The tasks that a subscription names."""
+    wanted: Any = (context.params or {}).get("notifications")
+    named: Any = cast("dict[str, Any]", wanted).get("taskIds", []) if isinstance(wanted, dict) else []
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in cast("list[Any]", named)):
+        raise MCPError(code=types.INVALID_PARAMS, message="'taskIds' is a list of ids, which are texts.")
+    tasks = cast("list[str]", named)
+    if len(tasks) > _MOST_LISTENED:
+        problem = f"'taskIds' names {len(tasks)} tasks. Take up to {_MOST_LISTENED} for one subscription."
+        raise MCPError(code=types.INVALID_PARAMS, message=problem)
+    return [*dict.fromkeys(tasks)]
 
 
 def _require(context: Context) -> None:
