@@ -9,8 +9,10 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp.client import Client
+from tests.support.postgres import PostgresServer
 from tests.support.results import data_of
-from tests.support.server import ServerFolder, connect
+from tests.support.server import ServerFolder, connect, serve_http, until
 from tests.upstream import Behaviour, Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -99,3 +101,45 @@ async def test_a_finished_model_can_be_asked_by_its_alias_and_a_cancelled_one_st
     assert "ours" in folder.run("models").stdout
     listed = json.loads(folder.run("finetune", "list", "--json").stdout)
     assert [job["state"] for job in listed] == ["cancelled", "done"]
+
+
+async def test_replicas_see_a_model_that_was_trained_through_another(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream, postgres: PostgresServer
+) -> None:
+    settings = {**SETTINGS, "database_url": postgres.database()}
+    first, second = (ServerFolder(path=tmp_path / name, models=models, settings=settings) for name in ("one", "two"))
+    upstream.shelf.tuning_looks = 0
+    upstream.behave(f"ft:base:mine:{len(upstream.shelf.tunings) + 1}", Behaviour(text="Trained: {echo}"))
+    async with serve_http(first) as one, serve_http(second) as two, one.connect() as here, two.connect() as there:
+        for client in (here, there):
+            assert (await client.call_tool("chat", {"prompt": "x", "model": "ours"})).is_error
+        (first.work / "good.jsonl").write_text("\n".join(map(example, range(10))), encoding="utf-8")
+        command = ("finetune", "create", "good.jsonl", "-m", "base", "-y", "--suffix", "mine", "--alias", "ours")
+        made = await anyio.to_thread.run_sync(lambda: first.run(*command, "--json", timeout_seconds=90))
+        assert made.returncode == 0, made.stderr
+        for client in (here, there):
+
+            async def is_known(client: Client = client) -> bool:
+                result = await client.call_tool("chat", {"prompt": "hello", "model": "ours"})
+                return not result.is_error and data_of(result)["text"] == "Trained: hello"
+
+            await until(is_known)
+    third = ServerFolder(path=tmp_path / "three", models=models, settings={**settings, "default_model": "ours"})
+    assert "Trained: again" in third.run("ask", "again", timeout_seconds=90).stdout, "a server that starts has it, too"
+
+
+async def test_models_noted_in_a_file_by_an_earlier_version_are_taken_over_once(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings={"default_model": "ours"})
+    upstream.behave("earlier", Behaviour(text="Trained earlier"))
+    noted = {"name": "ours", "base": "base", "litellm_model": "hosted_vllm/earlier", "deployment": ""}
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "finetuned.json").write_text(json.dumps([noted]), encoding="utf-8")
+    async with connect(folder) as client:
+        assert data_of(await client.call_tool("chat", {"prompt": "x"}))["text"] == "Trained earlier"
+    assert sorted(file.name for file in state.glob("finetuned*")) == ["finetuned.stamp", "finetuned.taken-over"]
+    assert "Trained earlier" in folder.run("ask", "again").stdout
+    assert "ours" in folder.run("models").stdout
+    assert folder.run("config", "check").returncode == 0

@@ -194,7 +194,7 @@ def _tunings(parts: Parts) -> Tunings:
         jobs=parts.ground.worker.store,
         catalog=parts.catalog,
         vendors=VendorTunings(parts.ground.vendor_api),
-        folder=parts.config.tuned_file.parent,
+        models=parts.ground.tuned,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,8 @@ import anyio
 from zen_mcp.alerts.watch import AlertWatch
 from zen_mcp.config.folders import cache_folder, state_folder
 from zen_mcp.config.schema import Config, ServerSettings
+from zen_mcp.config.tuned import EARLIER_FILE, STAMP
+from zen_mcp.errors import StorageError
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.jobs.worker import JobWorker
 from zen_mcp.middleware.metrics import AttemptMetrics
@@ -34,11 +36,14 @@ from zen_mcp.storage.memory_counters import MemoryCounters
 from zen_mcp.storage.postgres import PostgresDatabase
 from zen_mcp.storage.redis import Redis, RedisRests
 from zen_mcp.storage.sqlite import SQLiteDatabase
+from zen_mcp.storage.tuned import TunedModels
 from zen_mcp.tools.foreign.discovery import Plugins
 
 Door = Literal["cli", "stdio", "http"]
 
 _log = EventLog()
+
+_TUNED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,7 @@ class Ground:
     alerts: AlertWatch
     secrets: set[str]
     """Every key that any settings so far held, to be kept out of messages."""
+    tuned: TunedModels
     folder: Path | None = None
     """Where the database is; None where it is not on this machine."""
     disk_closed: bool = False
@@ -108,7 +114,8 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
     if metrics is not None:
         metrics.read("ledger_rows_waiting", lambda: ledger.waiting)
         metrics.read("ledger_rows_lost", lambda: ledger.lost)
-    jobs = JobStore(database_url=settings.database_url, folder=settings.state_dir or state_folder(environ))
+    folder = settings.state_dir or state_folder(environ)
+    jobs = JobStore(database_url=settings.database_url, folder=folder)
     return Ground(
         provider=direct if settings.provider == "direct" else WithEmergencyExit(usual, direct),
         local=local,
@@ -136,9 +143,42 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
         plugins=Plugins(),
         alerts=AlertWatch(database, tell=_tell_of_alerts),
         secrets=secrets,
-        folder=None if settings.database_url else settings.state_dir or state_folder(environ),
+        tuned=TunedModels(database, folder=folder, everywhere=settings.database_url is not None),
+        folder=None if settings.database_url else folder,
         disk_closed=door == "http",
     )
+
+
+async def with_tuned(config: Config, tuned: TunedModels) -> Config:
+    """The settings with the models that were fine-tuned from here; as they are, where these cannot be read in time."""
+    try:
+        with anyio.fail_after(_TUNED_SECONDS):
+            return replace(config, tuned=await tuned.all())
+    except (StorageError, TimeoutError) as exc:
+        _log.warning("tuned_models_not_read", reason=str(exc) or "no answer in time")
+        return config
+
+
+def load_tuned(config: Config, *, environ: Mapping[str, str]) -> Config:
+    """The same before a server has a loop. Where there never was such a model on this machine, it costs nothing.
+
+    Raises:
+        ConfigError: `database_url` is wrong, or its client is not installed.
+    """
+    settings = config.server
+    folder, everywhere = config.state_directory, settings.database_url is not None
+    if not everywhere and not any((folder / name).exists() for name in (STAMP, EARLIER_FILE)):
+        return config
+    database = _database(settings, environ, set())
+
+    async def read() -> Config:
+        try:
+            return await with_tuned(config, TunedModels(database, folder=folder, everywhere=everywhere))
+        finally:
+            with anyio.move_on_after(1, shield=True):
+                await database.aclose()
+
+    return anyio.run(read)
 
 
 def _database(settings: ServerSettings, environ: Mapping[str, str], secrets: set[str]) -> Database:

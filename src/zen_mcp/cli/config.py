@@ -16,6 +16,7 @@ from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import FILES, Config
 from zen_mcp.config.starter import write_starters
 from zen_mcp.errors import ConfigError, did_you_mean
+from zen_mcp.ground import load_tuned
 from zen_mcp.types import JSONObject
 
 
@@ -74,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> int:
     warnings = [warning for _, folder in config_folders(directory, environ=os.environ) for warning in _strays(folder)]
     try:
         config = load_config(directory, environ=os.environ)
-        catalog = build(config, environ=os.environ).catalog
+        catalog = build(load_tuned(config, environ=os.environ), environ=os.environ).catalog
         report["models"] = len(catalog.models)
         report["available"] = len(catalog.available())
         warnings += _readable_keys(config)

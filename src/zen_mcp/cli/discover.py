@@ -18,6 +18,7 @@ from zen_mcp.config.additions import add_models, entry_yaml
 from zen_mcp.config.folders import user_config_path
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import InvalidArguments
+from zen_mcp.ground import load_tuned
 from zen_mcp.providers.self_hosted import USUAL_PLACES, FoundModel, FoundServer, find_servers
 from zen_mcp.types import JSONObject
 
@@ -29,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, print, and add to the user's models.yaml where that is wished; 1 when no server answered."""
     places = [_checked(url) for url in arguments.at or USUAL_PLACES]
     servers = anyio.run(find_servers, places)
-    catalog = Catalog.from_config(load_config(Path(arguments.config) if arguments.config else None, environ=os.environ))
+    config = load_config(Path(arguments.config) if arguments.config else None, environ=os.environ)
+    catalog = Catalog.from_config(load_tuned(config, environ=os.environ))
     entries, known = _entries(servers, catalog)
     path = Path(arguments.config or user_config_path(os.environ)) / "models.yaml"
     if arguments.write and entries:

@@ -20,6 +20,7 @@ from zen_mcp.cli.session import open_app
 from zen_mcp.cli.table import aligned
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import ModelUnavailable, ZenError
+from zen_mcp.ground import load_tuned
 from zen_mcp.types import JSONObject, Message, ModelRequest
 
 _CHECKS_AT_ONCE = 16
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return _check(arguments)
     config = load_config(Path(arguments.config) if arguments.config else None, environ=os.environ)
-    catalog = Catalog.from_config(config)
+    catalog = Catalog.from_config(load_tuned(config, environ=os.environ))
     fitting = [model for model in catalog.models if _fits(model, arguments.filter.strip().lower())]
     shown = [model for model in fitting if arguments.all or model.unavailable is None]
     default, panel = _chosen(catalog)

@@ -15,6 +15,8 @@ import anyio
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.config.schema import Config
+from zen_mcp.errors import ConfigError
+from zen_mcp.ground import lay_ground, with_tuned
 from zen_mcp.middleware.base import Middleware
 from zen_mcp.observability.logs import conceal, configure_logs
 from zen_mcp.types import Caller, ModelRequest, ModelResponse, ToolRequest, ToolResponse
@@ -55,7 +57,13 @@ async def open_app(
     settings = open_config(config)
     roots = (*(settings.server.roots or (Path.cwd(),)), *(Path(name).parent for name in named))
     settings = replace(settings, server=settings.server.model_copy(update={"roots": roots}))
-    app = build(settings, environ=os.environ, model_watchers=watchers)
+    ground = lay_ground(settings, environ=os.environ)
+    settings = await with_tuned(settings, ground.tuned)
+    try:
+        app = build(settings, environ=os.environ, model_watchers=watchers, ground=ground)
+    except ConfigError:
+        await ground.database.aclose()
+        raise
     conceal(app.ground.secrets)
     try:
         yield app

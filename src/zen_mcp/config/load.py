@@ -32,8 +32,6 @@ from zen_mcp.config.provider_schema import ProvidersFile
 from zen_mcp.config.schema import FILES, Config, ServerSettings
 from zen_mcp.config.source import Source, read_source
 from zen_mcp.config.translate import problems_of
-from zen_mcp.config.tuned import FILE_NAME as TUNED_FILE
-from zen_mcp.config.tuned import read_tuned
 from zen_mcp.config.values import Settings
 
 File = TypeVar("File", bound=Settings)
@@ -126,7 +124,6 @@ def load_config(
     server = _check(ServerSettings, sources["server"], loading)
     if problems or providers is None or limits is None or alerts is None or server is None:
         raise config_error(problems)
-    state = server.state_dir or state_folder(environ)
     return Config(
         server=server,
         providers=providers,
@@ -138,8 +135,7 @@ def load_config(
         limit_places=MappingProxyType(sources["limits"].places),
         environment=loading.environment,
         files=tuple(files),
-        tuned=read_tuned(state),
-        tuned_file=state / TUNED_FILE,
+        state_directory=server.state_dir or state_folder(environ),
         folders=tuple((layer, Path(folder)) for layer, folder in folders),
         cache_directory=cache_folder(environ),
     )

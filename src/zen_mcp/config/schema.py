@@ -269,9 +269,10 @@ class Config:
             program are not in them.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
-        tuned: models that were fine-tuned from here, noted in `tuned_file`.
         folders: every settings folder looked at as (layer, path), lowest first.
+        state_directory: where the database is, when it is a file.
         cache_directory: where what can be made again is kept.
+        tuned: models that were fine-tuned from here; whoever can ask the database puts them there.
     """
 
     server: ServerSettings
@@ -284,7 +285,7 @@ class Config:
     limit_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
-    tuned: tuple[TunedModel, ...]
-    tuned_file: Path
     folders: tuple[tuple[str, Path], ...]
+    state_directory: Path
     cache_directory: Path
+    tuned: tuple[TunedModel, ...] = ()

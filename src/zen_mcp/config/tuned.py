@@ -1,16 +1,13 @@
-"""Models that were fine-tuned from here: a file in the state folder that the catalog reads beside models.yaml."""
+"""Models that were fine-tuned from here; the catalog has them beside those of models.yaml."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import dataclass
 
-FILE_NAME = "finetuned.json"
+STAMP = "finetuned.stamp"
+"""A file in the state folder that is touched when there is a new one."""
+EARLIER_FILE = "finetuned.json"
+"""Where they were noted before they were in the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,24 +18,3 @@ class TunedModel:
     base: str
     litellm_model: str
     deployment: str = ""
-
-
-def read_tuned(folder: Path) -> tuple[TunedModel, ...]:
-    """The finished models; none where the file is missing or none of ours."""
-    try:
-        entries = cast("list[dict[str, Any]]", json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))
-        return tuple(TunedModel(**entry) for entry in entries)
-    except (OSError, ValueError, TypeError):
-        return ()
-
-
-def write_tuned(folder: Path, models: Sequence[TunedModel]) -> None:
-    """Store the finished models, all or nothing. Raises OSError."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".{FILE_NAME}.{os.getpid()}"
-    try:
-        draft.write_text(json.dumps([asdict(model) for model in models], indent=2), encoding="utf-8")
-        draft.replace(folder / FILE_NAME)
-    finally:
-        with suppress(OSError):
-            draft.unlink()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import Model
-from zen_mcp.config.tuned import TunedModel, read_tuned, write_tuned
+from zen_mcp.config.tuned import TunedModel
 from zen_mcp.errors import (
     InvalidArguments,
     Refused,
@@ -25,6 +24,7 @@ from zen_mcp.jobs.job import ENDED, Job, JobRun, NewJob, new_job_id
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.providers.fine_tuning import VendorTuning, VendorTunings, takes_tuning, tuned_name
+from zen_mcp.storage.tuned import TunedModels
 from zen_mcp.types import Caller, JSONObject
 
 _log = EventLog()
@@ -52,14 +52,14 @@ class Tunings:
         jobs: which follow them.
         catalog: the models.
         vendors: vendors' fine-tuning APIs.
-        folder: where finished models are noted.
+        models: where finished models are kept.
     """
 
-    def __init__(self, *, jobs: JobStore, catalog: Catalog, vendors: VendorTunings, folder: Path) -> None:
+    def __init__(self, *, jobs: JobStore, catalog: Catalog, vendors: VendorTunings, models: TunedModels) -> None:
         self._jobs = jobs
         self._catalog = catalog
         self._vendors = vendors
-        self._folder = folder
+        self._models = models
 
     async def create(
         self, content: bytes, *, model: Model, caller: Caller, suffix: str | None, name: str | None
@@ -178,14 +178,10 @@ class Tunings:
                 _log.warning("tuning_not_cancelled_at_vendor", job=job.id, reason=exc.problem)
 
     async def _note(self, model: TunedModel) -> None:
-        def write() -> None:
-            others = [one for one in read_tuned(self._folder) if one.name != model.name]
-            write_tuned(self._folder, [*others, model])
-
         try:
-            await anyio.to_thread.run_sync(write)
-        except OSError as exc:
-            problem = f"'{model.name}' is ready as {model.litellm_model}, but cannot be noted ({exc.strerror})."
+            await self._models.add(model)
+        except StorageError as exc:
+            problem = f"'{model.name}' is ready as {model.litellm_model}, but cannot be kept: {exc.problem}"
             raise StorageError(problem, "Add it to models.yaml.") from exc
 
     def _way(self, spec: JSONObject) -> Model:

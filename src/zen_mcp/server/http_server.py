@@ -27,6 +27,7 @@ from zen_mcp.app import App, build
 from zen_mcp.config.http_schema import HttpSettings
 from zen_mcp.config.schema import Config
 from zen_mcp.errors import ZenError
+from zen_mcp.ground import load_tuned
 from zen_mcp.health import Check
 from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
@@ -65,7 +66,7 @@ def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, h
     """
     configure_logs(config.server.log)
     _adopt_logs()
-    app = build(config, environ=os.environ, door="http")
+    app = build(load_tuned(config, environ=os.environ), environ=os.environ, door="http")
     conceal(app.ground.secrets)
     server = HttpServer(app, arguments, listener, handed=handed)
     anyio.run(server.serve)

@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from zen_mcp.app import App, build
 from zen_mcp.config.load import load_config
 from zen_mcp.errors import ZenError
+from zen_mcp.ground import load_tuned
 from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
 from zen_mcp.server.mcp import LISTS, McpDoor
@@ -45,7 +46,7 @@ def run(arguments: list[str], wire: Wire, lines: Lines, handover: Handover) -> i
         parsed = ServeArguments.parse(arguments)
         config = load_config(parsed.config, environ=os.environ)
         configure_logs(config.server.log)
-        app = build(config, environ=os.environ, door="stdio")
+        app = build(load_tuned(config, environ=os.environ), environ=os.environ, door="stdio")
         conceal(app.ground.secrets)
     except ZenError as exc:
         sys.stderr.write(f"zen serve: {exc}\n")
