@@ -15,11 +15,11 @@ from statistics import median
 from typing import Any
 
 import anyio
-import httpx2
 from tests.support.server import ServerFolder, rpc
 
 from benchmarks.calls import behave
 from benchmarks.figures import Figure
+from benchmarks.load import Answered, Connection, prepared
 from benchmarks.startup import CHILDREN
 from benchmarks.upstream import bench_folder, upstream
 
@@ -29,7 +29,7 @@ TOGETHER = 8
 CROWD = 500
 BATCH = 1_000
 UPSTREAM_SECONDS = 10.0
-_START_SECONDS = 60.0
+_CROWD_SECONDS = 120.0
 VERSION: dict[str, Any] = {"name": "version", "arguments": {}}
 
 
@@ -117,56 +117,74 @@ def serving(command: Sequence[str], environment: Mapping[str, str], folder: Path
 
 async def many(server: Process, number: int) -> tuple[float, float]:
     """Wall and CPU milliseconds per request, some at the same time."""
-    call = rpc("tools/call", VERSION)
-    async with httpx2.AsyncClient(timeout=_START_SECONDS) as client:
-        (await client.post(server.url, **call)).raise_for_status()
-        cpu, started = server.cpu_milliseconds, time.perf_counter()
+    call = prepared(server.url, rpc("tools/call", VERSION))
+    connections = [await Connection.to(server.url) for _ in range(TOGETHER)]
+    answers = [await connection.ask(call) for connection in connections]
+    cpu, started = server.cpu_milliseconds, time.perf_counter()
 
-        async def some() -> None:
-            for _ in range(number // TOGETHER):
-                (await client.post(server.url, **call)).raise_for_status()
+    async def some(connection: Connection) -> None:
+        answers.extend([await connection.ask(call) for _ in range(number // TOGETHER)])
 
-        async with anyio.create_task_group() as group:
-            for _ in range(TOGETHER):
-                group.start_soon(some)
-        sent = number // TOGETHER * TOGETHER
-        return (time.perf_counter() - started) * 1000 / sent, (server.cpu_milliseconds - cpu) / sent
+    async with anyio.create_task_group() as group:
+        for connection in connections:
+            group.start_soon(some, connection)
+    sent = number // TOGETHER * TOGETHER
+    wall, used = (time.perf_counter() - started) * 1000 / sent, (server.cpu_milliseconds - cpu) / sent
+    for connection in connections:
+        connection.close()
+    assert all(answer.result for answer in answers)
+    return wall, used
 
 
 async def crowd(server: Process) -> tuple[int, float, float]:
     """How many calls ended well, the 95th percentile of their seconds, the median milliseconds of a ping meanwhile."""
-    seconds: list[float] = []
+    answers: list[Answered] = []
     pings: list[float] = []
-    call = rpc("tools/call", {"name": "chat", "arguments": {"prompt": "hello", "model": "slow"}})
-    limits = httpx2.Limits(max_connections=CROWD + 10)
-    async with httpx2.AsyncClient(timeout=120, limits=limits) as client:
-        await warm(client, server)
+    await warm(server)
+    call = chat(server, "slow")
 
-        async def one() -> None:
-            started = time.perf_counter()
-            answer = await client.post(server.url, **call)
-            if answer.status_code == 200 and '"isError":true' not in answer.text:
-                seconds.append(time.perf_counter() - started)
+    async def one() -> None:
+        started = time.perf_counter()
+        connection = await Connection.to(server.url)
+        answer = await connection.ask(call)
+        connection.close()
+        answers.append(replace(answer, seconds=time.perf_counter() - started))
 
+    with anyio.fail_after(_CROWD_SECONDS):
         async with anyio.create_task_group() as group:
             for _ in range(CROWD):
                 group.start_soon(one)
             await anyio.sleep(UPSTREAM_SECONDS / 2)
-            pings += [await ping(client, server) for _ in range(20)]
-    seconds.sort()
+            pings += [await ping(server) for _ in range(20)]
+    assert all(answer.result["content"][0]["text"].startswith("done") for answer in answers)
+    seconds = sorted(answer.seconds for answer in answers)
     return len(seconds), seconds[int(len(seconds) * 0.95) - 1] if seconds else 0.0, median(pings)
 
 
-async def warm(client: httpx2.AsyncClient, server: Process) -> None:
+def chat(server: Process, model: str) -> bytes:
+    """A question to a model."""
+    return prepared(server.url, rpc("tools/call", {"name": "chat", "arguments": {"prompt": "hello", "model": model}}))
+
+
+async def warm(server: Process) -> None:
     """Have every worker import what a call needs."""
-    chat: dict[str, Any] = rpc("tools/call", {"name": "chat", "arguments": {"prompt": "hello", "model": "bench"}})
+    call = chat(server, "bench")
+
+    async def one() -> None:
+        connection = await Connection.to(server.url)
+        assert (await connection.ask(call)).result
+        connection.close()
+
     async with anyio.create_task_group() as group:
         for _ in range(16):
-            group.start_soon(lambda: client.post(server.url, **chat))
+            group.start_soon(one)
 
 
-async def ping(client: httpx2.AsyncClient, server: Process) -> float:
-    """Milliseconds of the cheapest request there is."""
+async def ping(server: Process) -> float:
+    """Milliseconds of the cheapest request there is, on a connection of its own."""
     started = time.perf_counter()
-    (await client.get(server.url.replace("/mcp", "/healthz"))).raise_for_status()
+    connection = await Connection.to(server.url)
+    answer = await connection.ask(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    connection.close()
+    assert answer.body == b"ok", answer
     return (time.perf_counter() - started) * 1000

@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import anyio
 import uvicorn
@@ -35,6 +35,7 @@ from zen_mcp.server.auth import METADATA_PATH, DoorKeeper
 from zen_mcp.server.http_address import LOOPBACK_HOSTS, LOOPBACK_ORIGINS, is_loopback, url_of
 from zen_mcp.server.http_guard import AnswerLimit, HostGuard, Replay, Traffic, read_body, refusal
 from zen_mcp.server.http_protocol import Crowd, protocol_for
+from zen_mcp.server.http_turns import Server, TurnTakingServer
 from zen_mcp.server.http_workers import INTERRUPTED, Handed
 from zen_mcp.server.mcp import CALLER, McpDoor
 from zen_mcp.server.reload import Reloader
@@ -103,7 +104,8 @@ class HttpServer:
         )
         self._url = settings.public_url or url_of(listener)
         self._keeper = self._make_keeper(app)
-        self._uvicorn = _Server(_uvicorn_config(self._asgi(), settings))
+        kind = TurnTakingServer if handed is not None else Server
+        self._uvicorn = kind(_uvicorn_config(self._asgi(), settings))
 
     async def serve(self) -> None:
         """Serve until a signal comes, and the calls under way have ended."""
@@ -305,19 +307,6 @@ async def _state_of(check: Check) -> str:
         )
         return "failing"
     return "ok"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which know nothing of calls under way."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals to us."""
-        yield
-
-    def end_at_once(self) -> None:
-        """Stop without waiting for anything."""
-        self.force_exit = self.should_exit = True
 
 
 def _uvicorn_config(app: ASGIApp, settings: HttpSettings) -> uvicorn.Config:

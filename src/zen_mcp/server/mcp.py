@@ -76,6 +76,7 @@ class McpDoor:
         jobs: JobStore | None = None,
     ) -> None:
         self._registry = registry
+        self._schemas: dict[str, JSONObject] = {}
         self._client_seconds = client_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._session_id = session_id
@@ -122,6 +123,7 @@ class McpDoor:
     def use(self, registry: ToolRegistry) -> Sequence[str]:
         """Serve these tools from now on; which lists are others now. Calls under way end as they began."""
         before, self._registry = _lists(self._registry), registry
+        self._schemas = {}
         now = _lists(registry)
         return [name for name in LISTS if before[name] != now[name]]
 
@@ -159,10 +161,13 @@ class McpDoor:
         self._listening.close()
 
     def _input_schema(self, name: str) -> JSONObject | None:
-        try:
-            return self._registry.find(name).get_schema()
-        except UnknownTool:
-            return None
+        """What the SDK reads before every call over HTTP; pydantic takes a millisecond to make one."""
+        if name not in self._schemas:
+            try:
+                self._schemas[name] = self._registry.find(name).get_schema()
+            except UnknownTool:
+                return None
+        return self._schemas[name]
 
     async def _list_tools(self, context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         listed = [_listed(tool) for tool in self._current(context).tools]
