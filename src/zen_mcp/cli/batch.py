@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import anyio
 
 from zen_mcp.app import App
 from zen_mcp.cli.progress import bar
-from zen_mcp.cli.session import open_app
+from zen_mcp.cli.session import doing_jobs, open_app
 from zen_mcp.cli.table import aligned
 from zen_mcp.errors import FileRefused, InvalidArguments, UnknownJob
 from zen_mcp.jobs.batch import BatchStatus, broken, deadline, summary
@@ -169,20 +168,8 @@ async def _followed(app: App, arguments: argparse.Namespace, identity: str) -> i
     """Work on the batch until it has ended, with a bar; with --detach, only say how to look after it."""
     if arguments.detach:
         return _tell(await app.batches.status(identity, user_id=_USER), arguments)
-    with anyio.CancelScope() as scope, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with anyio.create_task_group() as group:
-
-            async def stop() -> None:
-                async for _ in signals:
-                    scope.cancel()
-
-            group.start_soon(stop)
-            await anyio.to_thread.run_sync(app.warm_up)
-            app.ground.worker.at_once = True
-            group.start_soon(app.ground.work)
-            status = await _end(app, identity)
-            group.cancel_scope.cancel()
-            return _tell(status, arguments)
+    async with doing_jobs(app):
+        return _tell(await _end(app, identity), arguments)
     sys.stderr.write(f"\n{identity} is not done: zen batch wait {identity} goes on, or a server does.\n")
     return 130
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from datetime import UTC, datetime
 import anyio
 
 from zen_mcp.app import App
-from zen_mcp.cli.session import open_app
+from zen_mcp.cli.session import doing_jobs, open_app
 from zen_mcp.cli.table import aligned
 from zen_mcp.errors import UnknownJob
 from zen_mcp.jobs.job import Job
@@ -62,17 +61,8 @@ async def _run(arguments: argparse.Namespace) -> int:
 async def _work(app: App) -> int:
     """Do everybody's jobs until SIGINT or SIGTERM; what runs then is left to other workers."""
     sys.stderr.write(f"working on jobs in {app.ground.worker.store.place} (Ctrl-C ends)\n")
-    with anyio.CancelScope() as scope, anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with anyio.create_task_group() as group:
-
-            async def stop() -> None:
-                async for _ in signals:
-                    scope.cancel()
-
-            group.start_soon(stop)
-            await anyio.to_thread.run_sync(app.warm_up)
-            app.ground.worker.at_once = True
-            await app.ground.work()
+    async with doing_jobs(app):
+        await anyio.sleep_forever()
     return 0
 
 

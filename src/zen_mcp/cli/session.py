@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,27 @@ async def open_app(
     finally:
         with anyio.move_on_after(1, shield=True):
             await app.aclose()
+
+
+@asynccontextmanager
+async def doing_jobs(app: App) -> AsyncGenerator[None]:
+    """Do jobs beside what runs inside, until that has ended, or SIGINT or SIGTERM ends both."""
+
+    async def stop(signals: AsyncIterator[signal.Signals]) -> None:
+        async for _ in signals:
+            group.cancel_scope.cancel()
+
+    async def work() -> None:
+        await anyio.to_thread.run_sync(app.warm_up)
+        app.ground.worker.at_once = True
+        await app.ground.work()
+
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as group:
+            group.start_soon(stop, signals)
+            group.start_soon(work)
+            yield
+            group.cancel_scope.cancel()
 
 
 async def call_tool(app: App, tool: str, arguments: Mapping[str, object], *, watched: bool = False) -> ToolResponse:

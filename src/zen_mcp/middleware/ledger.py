@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -15,21 +16,30 @@ from zen_mcp.types import ModelRequest, ModelResponse, ToolRequest, ToolResponse
 
 
 @dataclass(slots=True)
-class _Outcome:
-    """How a call ended; a crash, until it is known better."""
+class _Call:
+    """A call under way, and how it ended; a crash, until it is known better."""
 
+    at: float = field(default_factory=time.time)
     status: Status = "failed"
     error: str | None = "InternalError"
+    _started: float = field(default_factory=time.perf_counter)
 
-    def told(self, exc: BaseException) -> None:
-        """An exception has ended it."""
-        if isinstance(exc, anyio.get_cancelled_exc_class()):
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return time.perf_counter() - self._started
+
+    @contextmanager
+    def made(self) -> Generator[None]:
+        """It is made inside."""
+        try:
+            yield
+        except anyio.get_cancelled_exc_class():
             self.status, self.error = "cancelled", None
-        elif isinstance(exc, ZenError):
+            raise
+        except ZenError as exc:
             self.error = exc.kind
-
-    def succeeded(self) -> None:
-        """It has its answer."""
+            raise
         self.status, self.error = "ok", None
 
 
@@ -45,20 +55,16 @@ class ToolLedger:
 
     async def __call__(self, request: ToolRequest, call_next: CallNext[ToolRequest, ToolResponse]) -> ToolResponse:
         """Run the call and note it."""
-        at, started, outcome = time.time(), time.perf_counter(), _Outcome()
+        call = _Call()
         response: ToolResponse | None = None
         try:
-            response = await call_next(request)
-        except BaseException as exc:
-            outcome.told(exc)
-            raise
-        else:
-            outcome.succeeded()
+            with call.made():
+                response = await call_next(request)
             return response
         finally:
             caller = request.caller
             row = LedgerRow(
-                at=at,
+                at=call.at,
                 kind="tool",
                 call_id=request.request_id,
                 user_id=caller.user_id,
@@ -66,9 +72,9 @@ class ToolLedger:
                 client=caller.client_name,
                 thread_id=_thread_of(request, response),
                 tool=request.tool,
-                seconds=time.perf_counter() - started,
-                status=outcome.status,
-                error=outcome.error,
+                seconds=call.seconds,
+                status=call.status,
+                error=call.error,
             )
             self._ledger.add(row)
 
@@ -87,28 +93,22 @@ class ModelLedger:
 
     async def __call__(self, request: ModelRequest, call_next: CallNext[ModelRequest, ModelResponse]) -> ModelResponse:
         """Ask and note it."""
-        at, started, outcome = time.time(), time.perf_counter(), _Outcome()
+        call = _Call()
         response: ModelResponse | None = None
         try:
-            response = await call_next(request)
-        except BaseException as exc:
-            outcome.told(exc)
-            raise
-        else:
-            outcome.succeeded()
+            with call.made():
+                response = await call_next(request)
             return response
         finally:
-            self._ledger.add(self._row(request, response, outcome, at=at, seconds=time.perf_counter() - started))
+            self._ledger.add(self._row(request, response, call))
 
-    def _row(
-        self, request: ModelRequest, response: ModelResponse | None, outcome: _Outcome, *, at: float, seconds: float
-    ) -> LedgerRow:
+    def _row(self, request: ModelRequest, response: ModelResponse | None, call: _Call) -> LedgerRow:
         caller = request.caller
         usage = response.usage if response else None
         cached = response is not None and response.cached
         spent = None if cached else usage
         return LedgerRow(
-            at=at,
+            at=call.at,
             kind="model",
             call_id=request.request_id,
             user_id=caller.user_id,
@@ -125,12 +125,12 @@ class ModelLedger:
             reasoning_tokens=spent.reasoning_tokens if spent else None,
             saved_tokens=usage.total_tokens if usage and cached else None,
             cost_dollars=response.cost_dollars if response else None,
-            seconds=seconds,
+            seconds=call.seconds,
             attempts=response.attempts if response else None,
             cached=cached,
             partial=response is not None and response.partial,
-            status=outcome.status,
-            error=outcome.error,
+            status=call.status,
+            error=call.error,
         )
 
 
