@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -454,9 +455,9 @@ async def test_a_call_with_a_task_answers_at_once_and_its_result_is_waited_for(
         assert listed["chat"] == types.ToolExecution(task_support="optional")
         assert listed["listmodels"] is None
         before = len(upstream.asked("slow"))
-        created = await create(client, task={"ttl": 60000}, prompt="?", model="slow")
+        created = await create(client, task={"ttl": 3_600_000}, prompt="?", model="slow")
         task = types.Task.model_validate(created["task"])
-        assert (task.status, task.ttl, bool(task.poll_interval)) == ("working", None, True)
+        assert (task.status, task.ttl, bool(task.poll_interval)) == ("working", 3_600_000, True)
         assert task.task_id in created["_meta"]["io.modelcontextprotocol/model-immediate-response"]
         assert len(upstream.asked("slow")) <= before + 1, "the model has not answered yet"
         assert (await get(client.session, task.task_id))["status"] == "working"
@@ -464,7 +465,7 @@ async def test_a_call_with_a_task_answers_at_once_and_its_result_is_waited_for(
         assert data_of(result)["text"] == "at last"
         assert (result.meta or {})[RELATED] == {"taskId": task.task_id}
         found = await get(client.session, task.task_id)
-        assert (found["status"], found["ttl"]) == ("completed", None)
+        assert (found["status"], found["ttl"]) == ("completed", 3_600_000)
 
 
 async def test_a_client_on_a_pipe_hears_of_each_new_state(mine: ServerFolder) -> None:
@@ -482,6 +483,44 @@ async def test_a_client_on_a_pipe_hears_of_each_new_state(mine: ServerFolder) ->
                     done.set()
     assert types.TaskStatusNotificationParams.model_validate(heard[0]).status == "completed"
     assert heard[0]["taskId"] == task
+
+
+def an_hour_later(folder: ServerFolder) -> None:
+    """Let all jobs of a folder have been handed in and done an hour earlier."""
+    with closing(sqlite3.connect(folder.path / "state" / "jobs.db", timeout=30)) as database, database:
+        database.execute(
+            "UPDATE workflow_status SET created_at = created_at - 3600000, updated_at = updated_at - 3600000,"
+            " completed_at = completed_at - 3600000"
+        )
+
+
+def stored_jobs(folder: ServerFolder) -> list[str]:
+    """The ids of all jobs in a folder's database."""
+    with closing(sqlite3.connect(folder.path / "state" / "jobs.db", timeout=30)) as database:
+        return [row[0] for row in database.execute("SELECT workflow_uuid FROM workflow_status")]
+
+
+async def test_a_task_is_kept_as_long_as_it_is_wanted(mine: ServerFolder) -> None:
+    async with core_client(mine) as client:
+        made = {ttl: (await create(client, task={"ttl": ttl}, prompt="?"))["task"] for ttl in (1, 7_200_000)}
+        assert [task["ttl"] for task in made.values()] == [60_000, 7_200_000], "a minute at least"
+        brief, longer = (task["taskId"] for task in made.values())
+        forever = (await create(client, prompt="?"))["task"]["taskId"]
+        for task in (brief, longer, forever):
+            assert data_of(await result_of(client, task))["text"] == "Heard: ?"
+        an_hour_later(mine)
+        with pytest.raises(MCPError, match="There is no task"):
+            await get(client.session, brief)
+        listed = await client.session.send_request(types.ListTasksRequest(), types.ListTasksResult)
+        assert {task.task_id for task in listed.tasks} == {longer, forever}
+    async with core_client(mine) as client:
+        await create(client, prompt="a new one, so that there is a worker")
+
+        async def is_gone() -> bool:
+            return brief not in stored_jobs(mine)
+
+        await until(is_gone, seconds=90)
+        assert {longer, forever} <= set(stored_jobs(mine))
 
 
 async def test_the_result_of_a_failed_tool_is_its_error(mine: ServerFolder) -> None:

@@ -258,6 +258,8 @@ class ToolRequest:
     """The job that makes this call in the background; None for a call whose client waits."""
     takes_task: bool = False
     """Whether the client takes a task for an answer, and answers later what the tool asks it."""
+    keep_seconds: float | None = None
+    """How long the job that the call may become is wanted, from now on; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

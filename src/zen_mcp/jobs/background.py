@@ -217,7 +217,7 @@ def _job(request: ToolRequest) -> NewJob:
         "max_characters": request.max_characters,
         "may_ask": [*sorted(request.may_ask)] if request.takes_task else [],
     }
-    return NewJob(kind=KIND, user_id=request.caller.user_id, title=title, spec=spec)
+    return NewJob(kind=KIND, user_id=request.caller.user_id, title=title, spec=spec, keep_seconds=request.keep_seconds)
 
 
 def _handle(job: str, why: str) -> ToolResponse:

@@ -13,6 +13,10 @@ from zen_mcp.types import JSONObject
 JobState = Literal["waiting", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
+LEAST_KEPT_SECONDS = 60.0
+"""So long a job is there after its end, however short it is wanted."""
+BRIEF_PREFIX = "jt-"
+"""By its id a job is found that is not kept for ever: SQLite cannot be asked for what else is known of jobs."""
 _ID_BYTES = 10
 
 
@@ -25,12 +29,14 @@ class NewJob:
         user_id: whose it is.
         title: one line for lists.
         spec: all that the handler needs, as JSON, because another process may do it.
+        keep_seconds: how long it is wanted from now on; None for ever.
     """
 
     kind: str
     user_id: str
     title: str
     spec: JSONObject
+    keep_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,14 @@ class Job:
     questions: Mapping[str, JSONObject] = field(default_factory=dict[str, JSONObject])
     answers: Mapping[str, JSONObject] = field(default_factory=dict[str, JSONObject])
     rounds: int = 0
+    keep_seconds: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        """Whether it has ended, and nobody wants it any more."""
+        if self.keep_seconds is None or self.state not in ENDED:
+            return False
+        ended_at = self.ended_at or self.changed_at
+        return now > max(self.created_at + self.keep_seconds, ended_at + LEAST_KEPT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,6 @@ Handler: TypeAlias = Callable[[JobRun], Awaitable[JSONObject]]
 Handlers: TypeAlias = Mapping[str, Handler]
 
 
-def new_job_id() -> str:
-    """An id that cannot be guessed: `j-` and 80 random bits."""
-    return "j-" + base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()
+def new_job_id(*, brief: bool = False) -> str:
+    """An id that cannot be guessed: `j-`, or `jt-` of a job that is not kept for ever, and 80 random bits."""
+    return (BRIEF_PREFIX if brief else "j-") + base64.b32encode(secrets.token_bytes(_ID_BYTES)).decode().lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -15,7 +16,7 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from zen_mcp.errors import ConfigError, StorageError, UnknownJob
-from zen_mcp.jobs.job import ENDED, Job, JobState, NewJob, new_job_id
+from zen_mcp.jobs.job import BRIEF_PREFIX, ENDED, Job, JobState, NewJob, new_job_id
 from zen_mcp.types import JSONObject
 
 WORKFLOW = "zen_job"
@@ -26,6 +27,8 @@ VERSION = "1"
 SCHEMA = "zen_jobs"
 """Where DBOS keeps its tables in Postgres."""
 _POLL_SECONDS = 0.25
+_KEEP = "keep_seconds"
+"""What is known of a job that is not kept for ever: how long it is."""
 _ROUNDS, _QUESTIONS, _ANSWER = "rounds", "questions", "answer:"
 """What is known of a job whose client was asked: how often, the questions by key, and each answer by itself."""
 _STATES: dict[str, JobState] = {
@@ -80,7 +83,7 @@ class JobStore:
             ConfigError: DBOS is not installed.
             StorageError: the database fails.
         """
-        identity = identity or new_job_id()
+        identity = identity or new_job_id(brief=job.keep_seconds is not None)
         options = {
             "workflow_name": WORKFLOW,
             "queue_name": QUEUE,
@@ -113,7 +116,8 @@ class JobStore:
                 load_output=False,
             )
         )
-        return [_job(status) for status in found]
+        jobs, now = [_job(status) for status in found], time.time()
+        return [job for job in jobs if not job.is_over(now)]
 
     async def get(self, job_id: str, *, user_id: str) -> Job:
         """A job of the user.
@@ -130,9 +134,10 @@ class JobStore:
                     workflow_ids=[wanted], name=WORKFLOW, user=user_id, load_input=False
                 )
             )
-        if not found:
+        job = _job(found[0]) if found else None
+        if job is None or job.is_over(time.time()):
             raise UnknownJob(f"There is no job '{wanted[:40]}'.", "jobs without arguments lists yours.")
-        return _job(found[0])
+        return job
 
     async def spec(self, job_id: str, *, user_id: str) -> JSONObject:
         """What a job of the user was handed in with.
@@ -236,6 +241,20 @@ class JobStore:
         found = await self._do(lambda client: client.list_workflows(status="CANCELLED", **wanted))
         return {str(status.workflow_id) for status in found}
 
+    async def forget(self) -> None:
+        """Remove the jobs that have ended and that nobody wants any more.
+
+        Raises:
+            StorageError: the database fails.
+        """
+        if not self.is_there:
+            return
+        wanted: dict[str, Any] = {"workflow_id_prefix": BRIEF_PREFIX, "load_input": False, "load_output": False}
+        found = await self._do(lambda client: client.list_workflows(name=WORKFLOW, **wanted))
+        over = [str(status.workflow_id) for status in found if _job(status).is_over(time.time())]
+        if over:
+            await self._do(lambda client: client.delete_workflows(over))
+
     async def aclose(self) -> None:
         """Close the connections; a second at most."""
         client, self._client = self._client, None
@@ -295,9 +314,10 @@ def import_dbos() -> Any:
         raise ConfigError(text, "Install the extra: pip install 'zen-mcp-server[jobs]'") from None
 
 
-def attributes_of(job: NewJob) -> dict[str, str]:
+def attributes_of(job: NewJob) -> dict[str, Any]:
     """What is known of a job without its spec."""
-    return {"kind": job.kind, "title": job.title}
+    known: dict[str, Any] = {"kind": job.kind, "title": job.title}
+    return known if job.keep_seconds is None else {**known, _KEEP: job.keep_seconds}
 
 
 def _job(status: Any) -> Job:
@@ -328,4 +348,5 @@ def _job(status: Any) -> Job:
         questions={key: one for key, one in asked.items() if key not in answers},
         answers=answers,
         rounds=attributes.get(_ROUNDS, 0),
+        keep_seconds=attributes.get(_KEEP),
     )

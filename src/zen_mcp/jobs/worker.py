@@ -34,6 +34,7 @@ DEAD_SECONDS = 10.0
 """A worker that was silent for so long is dead."""
 _LOOK_SECONDS = 1.0
 _TELL_SECONDS = 1.0
+_FORGET_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _READY_SECONDS = 30.0
 _AGAIN_SECONDS = 10.0
@@ -174,11 +175,15 @@ class JobWorker:
         return await handler(JobRun(id=identity, user_id=job.user_id, spec=job.spec, tell=tell))
 
     async def _keep_beating(self) -> None:
+        forgotten = -_FORGET_SECONDS
         while True:
             await anyio.sleep(BEAT_SECONDS)
             try:
                 await self._beat()
                 await self._take_over()
+                if time.monotonic() - forgotten >= _FORGET_SECONDS:
+                    forgotten = time.monotonic()
+                    await self.store.forget()
             except ZenError as exc:
                 _log.warning("job_worker_beat_failed", reason=exc.problem)
 

@@ -27,8 +27,8 @@ _PROTOCOL_ERRORS: Mapping[str, int] = {"InternalError": types.INTERNAL_ERROR, "U
 
 
 def core_task(job: Job) -> JSONResult:
-    """The task of revision 2025-11-25. Jobs are kept for ever, so its `ttl` is null."""
-    return {**_state(job), "status": _STATUS[job.state], "ttl": None, "pollInterval": _POLL_MILLISECONDS}
+    """The task of revision 2025-11-25."""
+    return {**_state(job), "status": _STATUS[job.state], "ttl": _ttl(job), "pollInterval": _POLL_MILLISECONDS}
 
 
 def detailed_task(job: Job, *, only_state: bool = False, links: bool = False) -> JSONResult:
@@ -36,7 +36,7 @@ def detailed_task(job: Job, *, only_state: bool = False, links: bool = False) ->
 
     A tool that has failed has completed its task: "failed" is for errors of the protocol alone.
     """
-    task = {**_state(job), "status": _STATUS[job.state], "ttlMs": None, "pollIntervalMs": _POLL_MILLISECONDS}
+    task = {**_state(job), "status": _STATUS[job.state], "ttlMs": _ttl(job), "pollIntervalMs": _POLL_MILLISECONDS}
     code = _PROTOCOL_ERRORS.get(str((job.error or {}).get("kind")))
     if job.state == "failed" and code is None:
         task["status"] = "completed"
@@ -69,6 +69,11 @@ def _state(job: Job) -> JSONResult:
     }
     message = _error_text(job) if job.error is not None else job.progress
     return {**state, "statusMessage": message} if message else state
+
+
+def _ttl(job: Job) -> int | None:
+    """How long it is kept, in milliseconds; None for ever."""
+    return None if job.keep_seconds is None else round(job.keep_seconds * 1000)
 
 
 def _error_text(job: Job) -> str:

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from zen_mcp.errors import StorageError, UnknownJob
 from zen_mcp.jobs.background import FLAG
-from zen_mcp.jobs.job import ENDED, Job
+from zen_mcp.jobs.job import ENDED, LEAST_KEPT_SECONDS, Job
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.server.client_questions import checked_answer
 from zen_mcp.server.clients import shows_resource_links
@@ -105,7 +105,8 @@ class TaskDoor:
         if params.task.ttl is not None and params.task.ttl <= 0:
             problem = f"'task.ttl' is a number of milliseconds above 0, not {params.task.ttl}. Leave it out."
             raise MCPError(code=types.INVALID_PARAMS, message=problem)
-        return replace(request, arguments={**request.arguments, FLAG: True})
+        keep = max(params.task.ttl / 1000, LEAST_KEPT_SECONDS) if params.task.ttl is not None else None
+        return replace(request, arguments={**request.arguments, FLAG: True}, keep_seconds=keep)
 
     def mark(self, context: Context, params: types.CallToolRequestParams, job_id: str) -> JSONResult | None:
         """The `_meta` of the handle of a job that the client gets as a task; None where it gets the handle.
