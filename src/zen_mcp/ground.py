@@ -91,8 +91,16 @@ class Ground:
                 group.start_soon(self.export.keep)
 
 
-def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli") -> Ground:
+def lay_ground(
+    config: Config, *, environ: Mapping[str, str], door: Door = "cli", shared_metrics: Path | None = None
+) -> Ground:
     """What is made once for the life of a server.
+
+    Args:
+        config: the checked settings.
+        environ: where the folders for state and cache are looked up.
+        door: how the world comes in.
+        shared_metrics: the folder where the processes of one server keep their metrics; None for a process alone.
 
     Raises:
         ConfigError: `redis_url` or `database_url` is wrong, or its client is not installed.
@@ -110,7 +118,7 @@ def lay_ground(config: Config, *, environ: Mapping[str, str], door: Door = "cli"
     redis = Redis(settings.redis_url, tell=_tell_of_redis) if settings.redis_url else None
     database = _database(settings, environ, secrets)
     ledger = Ledger(database, tell=_tell_of_ledger)
-    metrics = metrics_for(settings.metrics, fetched=door == "http", exported=door != "cli")
+    metrics = metrics_for(settings.metrics, fetched=door == "http", exported=door != "cli", shared=shared_metrics)
     if metrics is not None:
         metrics.read("ledger_rows_waiting", lambda: ledger.waiting)
         metrics.read("ledger_rows_lost", lambda: ledger.lost)

@@ -18,16 +18,19 @@ _PUSH_SECONDS = 5.0
 _LAST_SECONDS = 0.3
 
 
-def metrics_for(settings: MetricsSettings, *, fetched: bool, exported: bool) -> Metrics | None:
+def metrics_for(
+    settings: MetricsSettings, *, fetched: bool, exported: bool, shared: Path | None = None
+) -> Metrics | None:
     """The metrics where there is somebody to read them, else None.
 
     Args:
         settings: of server.yaml.
         fetched: whether there is an address to fetch them from.
         exported: whether this process lives long enough to export them.
+        shared: the folder of a server of several processes; None for a process alone.
     """
     somewhere = settings.textfile is not None or settings.push_url is not None
-    return Metrics() if settings.enabled and (fetched or (exported and somewhere)) else None
+    return Metrics(shared) if settings.enabled and (fetched or (exported and somewhere)) else None
 
 
 class MetricsExport:
@@ -69,7 +72,9 @@ class MetricsExport:
         if settings.textfile is not None:
             await self._try(f"'{settings.textfile}'", partial(write_whole, settings.textfile, self._metrics.render))
         if settings.push_url is not None:
-            instance = f"{socket.gethostname()}-{os.getpid()}"
+            # The processes of one server tell the same, under the name of their parent.
+            pid = os.getppid() if self._metrics.is_shared else os.getpid()
+            instance = f"{socket.gethostname()}-{pid}"
             push = partial(self._metrics.push, settings.push_url, instance=instance, timeout_seconds=_PUSH_SECONDS)
             await self._try("the push gateway", push)
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
 from zen_mcp import __version__
+from zen_mcp.observability.shared_metrics import merged_registry, share_values
 
 MOST_VALUES = 200
 """Different values of one label; all further ones are counted together."""
@@ -33,6 +35,8 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    merged: Literal["livesum", "livemostrecent", "sum"] = "livesum"
+    """What a gauge is for several processes: the sum of the living, what one of them set last, the sum of all."""
 
 
 METRICS: tuple[Metric, ...] = (
@@ -141,14 +145,18 @@ METRICS: tuple[Metric, ...] = (
         kind="gauge",
         labels=("limit",),
         help="How much of a limit is used, from 0 to 1; of a limit per user, the most that one of them uses.",
+        merged="livemostrecent",
     ),
     Metric(name="ledger_rows_waiting", kind="gauge", help="Rows of the ledger that are not written yet."),
-    Metric(name="ledger_rows_lost", kind="gauge", help="Rows of the ledger that were lost since the start."),
+    Metric(
+        name="ledger_rows_lost", kind="gauge", help="Rows of the ledger that were lost since the start.", merged="sum"
+    ),
     Metric(
         name="zen_build_info",
         kind="gauge",
         labels=("version", "python"),
         help="Always 1; the versions of the server and of Python.",
+        merged="livemostrecent",
     ),
 )
 """All of them: the registry, docs/metrics.md, alert rules and dashboards are made from this list."""
@@ -161,16 +169,28 @@ class Metrics:
     """The values of all metrics. Every value of a label beyond the first 200 is counted as `other`.
 
     Safe for use from several threads.
+
+    Args:
+        shared: the folder where the processes of one server keep their values; None for a process alone. `render` and
+            `push` tell those of all of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Path | None = None) -> None:
+        self._shared = shared
         self._lock = Lock()
+        if shared is not None:
+            share_values(shared)
         self._registry: Any = None
         self._families: dict[str, Any] = {}
         self._children: dict[tuple[str, ...], Any] = {}
         self._values: dict[str, set[str]] = {}
         self._allowed: dict[str, frozenset[str]] = {}
         self._readings: dict[str, Callable[[], float]] = {}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the values are those of several processes."""
+        return self._shared is not None
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter."""
@@ -204,11 +224,16 @@ class Metrics:
 
     def render(self) -> bytes:
         """All values in Prometheus' text format."""
+        self.take_readings()
+        exposition: Any = import_module("prometheus_client.exposition")
+        registry = self._registry if self._shared is None else merged_registry(self._shared)
+        return exposition.generate_latest(registry)
+
+    def take_readings(self) -> None:
+        """Set the gauges that are kept elsewhere."""
         self.load()
         for name, value in self._readings.items():
             self._child(name, {}).set(value())
-        exposition: Any = import_module("prometheus_client.exposition")
-        return exposition.generate_latest(self._registry)
 
     def push(self, url: str, *, instance: str, timeout_seconds: float) -> None:
         """Send all values to a push gateway; blocks.
@@ -233,7 +258,8 @@ class Metrics:
                 return
             client: Any = import_module("prometheus_client")
             registry = client.CollectorRegistry()
-            client.ProcessCollector(registry=registry)
+            if self._shared is None:
+                client.ProcessCollector(registry=registry)
             for metric in METRICS:
                 self._families[metric.name] = _family(client, metric, registry)
             self._registry = registry
@@ -268,8 +294,9 @@ class Metrics:
 def _family(client: Any, metric: Metric, registry: Any) -> Any:
     if metric.kind == "histogram":
         return client.Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=registry)
-    kind = client.Counter if metric.kind == "counter" else client.Gauge
-    return kind(metric.name, metric.help, metric.labels, registry=registry)
+    if metric.kind == "counter":
+        return client.Counter(metric.name, metric.help, metric.labels, registry=registry)
+    return client.Gauge(metric.name, metric.help, metric.labels, registry=registry, multiprocess_mode=metric.merged)
 
 
 def metrics_table() -> str:

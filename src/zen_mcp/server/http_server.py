@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import uvicorn
@@ -27,7 +28,7 @@ from zen_mcp.app import App, build
 from zen_mcp.config.http_schema import HttpSettings
 from zen_mcp.config.schema import Config
 from zen_mcp.errors import ZenError
-from zen_mcp.ground import load_tuned
+from zen_mcp.ground import lay_ground, load_tuned
 from zen_mcp.health import Check
 from zen_mcp.observability.logs import EventLog, conceal, configure_logs
 from zen_mcp.server.arguments import ServeArguments
@@ -46,6 +47,7 @@ _log = EventLog()
 
 _CHECK_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
+_READINGS_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 1
 """How long connections may still send what is finished, after the calls have ended."""
 
@@ -67,7 +69,10 @@ def run(config: Config, arguments: ServeArguments, listener: socket.socket, *, h
     """
     configure_logs(config.server.log)
     _adopt_logs()
-    app = build(load_tuned(config, environ=os.environ), environ=os.environ, door="http")
+    shared = Path(handed.metrics_folder) if handed else None
+    config = load_tuned(config, environ=os.environ)
+    ground = lay_ground(config, environ=os.environ, door="http", shared_metrics=shared)
+    app = build(config, environ=os.environ, ground=ground)
     conceal(app.ground.secrets)
     server = HttpServer(app, arguments, listener, handed=handed)
     anyio.run(server.serve)
@@ -114,6 +119,7 @@ class HttpServer:
             group.start_soon(self._app.ground.work)
             group.start_soon(self._warm_up)
             if self._handed:
+                group.start_soon(self._keep_readings)
                 group.start_soon(self._stop_with_parent)
 
             def take_in(changed: App) -> None:
@@ -190,6 +196,13 @@ class HttpServer:
         await self._app.measure()
         text = await anyio.to_thread.run_sync(metrics.render)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _keep_readings(self) -> None:
+        """Let the other processes know what is read only when this one is asked."""
+        metrics = self._app.ground.metrics
+        while metrics is not None:
+            await anyio.to_thread.run_sync(metrics.take_readings)
+            await anyio.sleep(_READINGS_SECONDS)
 
     async def _ready(self, request: Request) -> Response:
         """Whether calls can be answered, part by part; why not stands in the log, not in the answer."""

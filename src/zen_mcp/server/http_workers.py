@@ -11,14 +11,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import IO, cast
 
 from zen_mcp.errors import ConfigError
+from zen_mcp.observability.shared_metrics import forget_process
 
 _FASTEST_RESTART_SECONDS = 1.0
 _WATCH_SECONDS = 0.2
@@ -34,9 +36,11 @@ class Handed:
 
     Attributes:
         state_key: seals what tools want kept while a client is asked, where server.yaml has no key for it.
+        metrics_folder: where all of them keep the values of the metrics.
     """
 
     state_key: str
+    metrics_folder: str
 
     @classmethod
     def take(cls) -> Handed:
@@ -64,7 +68,7 @@ def supervise(listener: socket.socket, *, workers: int, config: Path | None) -> 
     A worker notices by its standard input that the parent is gone, and stops.
 
     Raises:
-        ConfigError: this system cannot hand sockets on.
+        ConfigError: this system cannot hand sockets on, or has no folder for what the processes share.
     """
     if sys.platform == "win32":
         raise ConfigError("'workers' above 1 does not work on Windows.", "Set http.workers to 1 in server.yaml.")
@@ -78,19 +82,35 @@ def supervise(listener: socket.socket, *, workers: int, config: Path | None) -> 
     listener.set_inheritable(True)
     command = [sys.executable, "-m", "zen_mcp", "serve", "--http", f"fd:{listener.fileno()}"]
     command += ["--config", str(config)] if config else []
-    handed = Handed(state_key=secrets.token_hex(32))
+    with _folder() as folder:
+        handed = Handed(state_key=secrets.token_hex(32), metrics_folder=folder)
 
-    def start() -> Worker:
-        return _start(command, listener.fileno(), handed)
+        def start() -> Worker:
+            return _start(command, listener.fileno(), handed)
 
-    return _keep(start, workers, signals)
+        def forget(worker: Worker) -> None:
+            forget_process(Path(folder), worker.pid)
+
+        return _keep(start, forget, workers, signals)
 
 
-def _keep(start: Callable[[], Worker], number: int, signals: list[int]) -> int:
+@contextmanager
+def _folder() -> Generator[str]:
+    """A folder of this server's processes, gone when it ends."""
+    try:
+        folder = TemporaryDirectory(prefix="zen-workers-", ignore_cleanup_errors=True)
+    except OSError as exc:
+        text = f"There is no folder for what the processes share ({exc.strerror})."
+        raise ConfigError(text, "Name one that can be written in TMPDIR, or set http.workers to 1.") from exc
+    with folder as name:
+        yield name
+
+
+def _keep(start: Callable[[], Worker], forget: Callable[[Worker], None], number: int, signals: list[int]) -> int:
     pause = threading.Event()
     running = [start() for _ in range(number)]
     started = time.monotonic()
-    passed_on = 0
+    passed_on, wrong = 0, False
     while running or not signals:
         for signalled in signals[passed_on:]:
             passed_on += 1
@@ -98,11 +118,16 @@ def _keep(start: Callable[[], Worker], number: int, signals: list[int]) -> int:
                 worker.send_signal(signalled)
         if any(worker.poll() == WRONG_SETTINGS for worker in running):
             signals.append(signal.SIGTERM)  # it has said why; another would say the same
-        running = [worker for worker in running if worker.poll() is None]
+            wrong = True
+        for worker in [worker for worker in running if worker.poll() is not None]:
+            running.remove(worker)
+            forget(worker)
         if not signals and len(running) < number and time.monotonic() - started >= _FASTEST_RESTART_SECONDS:
             started = time.monotonic()
             running.append(start())
         pause.wait(_WATCH_SECONDS)
+    if wrong:
+        return WRONG_SETTINGS
     return 0 if len(signals) < 2 else INTERRUPTED
 
 
