@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import pytest
 import yaml
-from tests.support.prometheus import Programs, free_port, programs
+from tests.support.debian import free_port
+from tests.support.prometheus import Programs, programs
 from tests.support.receiver import Receiver
 from tests.support.server import ServerFolder, serve_http, until
 from tests.upstream import Behaviour

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
-import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,14 +12,11 @@ from pathlib import Path
 import anyio
 import httpx2
 from anyio.abc import Process
-from filelock import FileLock
+from tests.support.debian import cache_of, programs_of
 from tests.support.server import until
 
-_CACHE = Path(sys.prefix) / ".cache" / "prometheus"
-_PACKAGES = ("prometheus", "prometheus-alertmanager")
-_PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+_PROGRAMS: dict[str, str] = dict.fromkeys(("prometheus", "promtool", "prometheus-alertmanager", "amtool"), "usr/bin")
 _TEMPLATES = Path("/usr/share/prometheus/alertmanager/default.tmpl")
-_FETCH_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +55,7 @@ def programs() -> Programs:
     Raises:
         RuntimeError: there are none, and they cannot be fetched.
     """
-    installed = {name: Path(path) for name in _PROGRAMS if (path := shutil.which(name))}
-    if len(installed) == len(_PROGRAMS):
-        return Programs(installed)
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    unpacked = {name: _CACHE / "usr" / "bin" / name for name in _PROGRAMS}
-    with FileLock(_CACHE / "lock", timeout=_FETCH_SECONDS):
-        if not all(path.exists() for path in unpacked.values()):
-            _fetch()
-    return Programs(unpacked)
+    return Programs(programs_of("prometheus", packages=("prometheus", "prometheus-alertmanager"), programs=_PROGRAMS))
 
 
 def _with_templates(command: list[str]) -> list[str]:
@@ -78,46 +63,12 @@ def _with_templates(command: list[str]) -> list[str]:
 
     It runs in a mount namespace of its own, so that nothing on this machine changes.
     """
-    unpacked = _CACHE / "usr" / "share"
-    if not command[0].startswith(str(_CACHE)) or _TEMPLATES.exists():
+    cache = cache_of("prometheus")
+    unpacked = cache / "usr" / "share"
+    if not command[0].startswith(str(cache)) or _TEMPLATES.exists():
         return command
     mount = 'mount --bind "$0" /usr/share && exec "$@"'
     return ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, str(unpacked), *command]
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def _fetch() -> None:
-    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise RuntimeError("Prometheus and Alertmanager are not installed, and this is no Debian to fetch them from.")
-    done = _run(["apt-get", "download", *_PACKAGES])
-    if done.returncode and os.geteuid() == 0:
-        _run(["apt-get", "update"])
-        done = _run(["apt-get", "download", *_PACKAGES])
-    if done.returncode:
-        raise RuntimeError(f"Prometheus and Alertmanager cannot be fetched from Debian:\n{done.stdout}")
-    for package in _CACHE.glob("*.deb"):
-        done = _run(["dpkg-deb", "-x", str(package), "."])
-        package.unlink()
-        if done.returncode:
-            raise RuntimeError(f"'{package.name}' cannot be unpacked:\n{done.stdout}")
-
-
-def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=_CACHE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_FETCH_SECONDS,
-        check=False,
-    )
 
 
 async def _is_ready(client: httpx2.AsyncClient, process: Process, log: Path) -> bool:
