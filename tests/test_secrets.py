@@ -93,3 +93,56 @@ def test_a_checkout_can_neither_run_commands_nor_name_files_to_be_sent_as_keys(t
     (checkout / "models.yaml").write_text(json.dumps({"models": {"evil": entry}}))
     listed = folder.run("models", "--all").stdout
     assert "STOLEN is not set" in listed
+
+
+WRITTEN_DOWN: dict[str, dict[str, Any]] = {
+    "metrics_token": {"http": {"metrics_token": "a-token-for-prometheus"}},
+    "state_key": {"http": {"state_key": ["k" * 32]}},
+    "database_url": {"database_url": "postgresql://zen:a-password@127.0.0.1:9/zen"},
+    "database_url-query": {"database_url": "postgresql://127.0.0.1:9/zen?user=zen&password=x"},
+    "redis_url": {"redis_url": "redis://:a-password@127.0.0.1:9/0"},
+    "push_url": {"metrics": {"push_url": "http://zen:a-password@127.0.0.1:9091"}},
+    "headers": {"telemetry": {"headers": {"authorization": "Bearer x"}}},
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+@pytest.mark.parametrize("settings", WRITTEN_DOWN.values(), ids=WRITTEN_DOWN)
+def test_a_secret_written_into_a_file_that_others_can_read_is_warned_of(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    folder = ServerFolder(path=tmp_path, settings=settings)
+    folder.write()
+    file = tmp_path / "config" / "server.yaml"
+    warning = f"warning: {file} holds keys or passwords and others can read it. chmod 600 '{file}' mends it."
+    file.chmod(0o640)
+    done = folder.run("config", "check")
+    assert warning in done.stdout.splitlines(), done.stdout
+    assert "a-password" not in done.stdout + done.stderr
+    file.chmod(0o600)
+    done = folder.run("config", "check")
+    assert done.returncode == 0, done.stdout
+    assert "others can read" not in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_keys_of_models_and_channels_count_and_variables_do_not(tmp_path: Path) -> None:
+    key = "sk-0123456789abcdef"
+    way = {"name": "one", "base_url": "http://127.0.0.1:9/v1", "api_key": key}
+    mine = {"provider": "custom", "base_url": "http://127.0.0.1:9/v1", "deployments": [way]}
+    config = tmp_path / "config"
+    literal = ServerFolder(path=tmp_path, models={"mine": mine}, settings={"redis_url": "redis://127.0.0.1:9/0"})
+    literal.write()
+    hook = {"version": "1.0", "channels": {"ops": {"kind": "webhook", "url": "https://hooks.invalid/secret"}}}
+    (config / "alerts.yaml").write_text(json.dumps(hook), encoding="utf-8")
+    for file in config.iterdir():
+        file.chmod(0o644)
+    said = literal.run("config", "check").stdout
+    assert [file.name for file in sorted(config.iterdir()) if f"{file} holds keys" in said] == [
+        "alerts.yaml",
+        "models.yaml",
+    ]
+    settings = {"redis_url": "redis://:${PASSWORD}@127.0.0.1:9/0", "http": {"state_key": "${KEY}"}}
+    variables = {"PASSWORD": "p", "KEY": "k" * 32}
+    named = ServerFolder(path=tmp_path / "named", settings=settings, environment=variables)
+    assert "others can read" not in named.run("config", "check").stdout

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from zen_mcp.app import build
+from zen_mcp.catalog import Catalog
 from zen_mcp.config.advice import missing_state_key
 from zen_mcp.config.folders import DOTENV_NAME, FILE_NAMES, config_files, config_folders, user_config_path
 from zen_mcp.config.load import load_config
@@ -75,7 +76,7 @@ def _check(arguments: argparse.Namespace) -> int:
     warnings = [warning for _, folder in config_folders(directory, environ=os.environ) for warning in _strays(folder)]
     try:
         config = load_config(directory, environ=os.environ)
-        catalog = build(load_tuned(config, environ=os.environ), environ=os.environ).catalog
+        catalog = _catalog(config)
         report["models"] = len(catalog.models)
         report["available"] = len(catalog.available())
         warnings += _readable_keys(config)
@@ -88,6 +89,18 @@ def _check(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(_report_text(report) + "\n")
     return 1 if report["errors"] else 0
+
+
+def _catalog(config: Config) -> Catalog:
+    """The models. Those that were fine-tuned are in the database, which is asked only where some are missing.
+
+    Raises:
+        ConfigError: it contradicts itself.
+    """
+    try:
+        return build(config, environ=os.environ).catalog
+    except ConfigError:
+        return build(load_tuned(config, environ=os.environ), environ=os.environ).catalog
 
 
 def _report_text(report: JSONObject) -> str:
@@ -114,17 +127,12 @@ def _strays(folder: str) -> list[str]:
 
 
 def _readable_keys(config: Config) -> list[str]:
-    """Files with keys in them that other users of this machine can read."""
-    literal = {
-        entry.user_place.file
-        for entry in config.models.values()
-        if entry.user_place is not None and entry.settings.api_key and not entry.key_variables
-    }
-    dotenvs = {str(folder / DOTENV_NAME) for _, folder in config.folders}
+    """Files with keys or passwords in them that other users of this machine can read."""
+    dotenvs = {folder / DOTENV_NAME for _, folder in config.folders}
     return [
-        f"{file} holds keys and others can read it. chmod 600 '{file}' mends it."
-        for file in sorted(literal | dotenvs)
-        if _others_can_read(Path(file))
+        f"{file} holds keys or passwords and others can read it. chmod 600 '{file}' mends it."
+        for file in sorted({*config.files_with_secrets, *dotenvs})
+        if _others_can_read(file)
     ]
 
 

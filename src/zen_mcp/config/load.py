@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from zen_mcp.config.alert_schema import AlertsFile, channel_problems
 from zen_mcp.config.environment import Environment, read_dotenv
 from zen_mcp.config.expansion import Expansion, expand
+from zen_mcp.config.exposure import files_with_secrets
 from zen_mcp.config.folders import (
     ARGUMENT,
     DOTENV_NAME,
@@ -135,6 +136,7 @@ def load_config(
         limit_places=MappingProxyType(sources["limits"].places),
         environment=loading.environment,
         files=tuple(files),
+        files_with_secrets=files_with_secrets(sources),
         state_directory=server.state_dir or state_folder(environ),
         folders=tuple((layer, Path(folder)) for layer, folder in folders),
         cache_directory=cache_folder(environ),

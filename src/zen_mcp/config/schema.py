@@ -269,6 +269,7 @@ class Config:
             program are not in them.
         environment: the variables that `${…}` may name, and where each came from.
         files: the files that were read, lowest layer first.
+        files_with_secrets: those of them in which a key or password stands as it is.
         folders: every settings folder looked at as (layer, path), lowest first.
         state_directory: where the database is, when it is a file.
         cache_directory: where what can be made again is kept.
@@ -285,6 +286,7 @@ class Config:
     limit_places: Mapping[KeyPath, Place]
     environment: Environment
     files: tuple[Path, ...]
+    files_with_secrets: tuple[Path, ...]
     folders: tuple[tuple[str, Path], ...]
     state_directory: Path
     cache_directory: Path
