@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -320,10 +321,7 @@ async def test_a_cancelled_task_stops_at_the_vendor_and_cancelling_it_again_is_n
 
 @Doors
 async def test_a_task_asks_its_client_one_answer_after_the_other(mine: ServerFolder, way: str) -> None:
-    async def cannot(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
-        return types.ElicitResult(action="decline")
-
-    async with modern_client(mine, way, elicitation_callback=cannot) as client:
+    async with modern_client(mine, way, elicitation_callback=cannot_now) as client:
         handle = await call(client, "ask_two", background=True)
 
         async def is_asking() -> bool:
@@ -353,6 +351,11 @@ def listening(**notifications: Any) -> types.SubscriptionsListenRequest:
     """A request for a subscription."""
     params = types.SubscriptionsListenRequestParams.model_validate({"notifications": notifications})
     return types.SubscriptionsListenRequest(params=params)
+
+
+async def cannot_now(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+    """What a client declares that it can be asked by, and is not, because its task asks."""
+    return types.ElicitResult(action="decline")
 
 
 def accepted(name: str) -> dict[str, Any]:
@@ -617,17 +620,70 @@ async def test_a_task_outlives_kill_9_of_its_server_and_is_fetched_in_the_other_
         assert found["result"]["structuredContent"]["text"] == "at last"
 
 
-async def test_a_task_is_fetched_from_another_replica(
-    tmp_path: Path, models: dict[str, Any], postgres: PostgresServer
-) -> None:
-    settings = {**SETTINGS, "database_url": postgres.database()}
-    folders = [ServerFolder(path=tmp_path / name, models=models, settings=settings) for name in ("one", "two")]
+async def test_a_task_whose_server_was_killed_while_it_asked_asks_again_under_other_names(mine: ServerFolder) -> None:
+    capabilities: dict[str, Any] = {"extensions": {EXTENSION: {}}, "elicitation": {}}
+    declared: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": capabilities}}
+
+    async def stands(server: RawServer, task: str, status: str, passed_over: Any = None) -> dict[str, Any]:
+        with anyio.fail_after(90):
+            for number in count(2):
+                answer = await server.request(number, "tasks/get", modern({"taskId": task, **declared}))
+                found: dict[str, Any] = answer["result"]
+                if found["status"] == status and found.get("inputRequests", {}).keys() != passed_over:
+                    return found
+                await anyio.sleep(0.2)
+        raise AssertionError
+
+    async with RawServer(mine) as first:
+        call_it = {"name": "ask_two", "arguments": {"background": True}, **declared}
+        task = (await first.request(1, "tools/call", modern(call_it)))["result"]["taskId"]
+        before = (await stands(first, task, "input_required"))["inputRequests"].keys()
+        first.process.send_signal(signal.SIGKILL)
+        await first.process.wait()
+    async with RawServer(mine) as second:
+        after = (await stands(second, task, "input_required", before))["inputRequests"].keys()
+        assert not before & after
+        answers = {key: accepted("Ada" if key.endswith("first") else "Lovelace") for key in before | after}
+        params = {"taskId": task, "inputResponses": answers, **declared}
+        assert (await second.request("u", "tasks/update", modern(params)))["result"]["resultType"] == "complete"
+        assert (await stands(second, task, "completed"))["result"]["content"][0]["text"] == "Ada Lovelace"
+
+
+async def test_a_task_is_fetched_from_another_replica(mine: ServerFolder, postgres: PostgresServer) -> None:
+    settings = {**mine.settings, "database_url": postgres.database()}
+    folders = [ServerFolder(path=mine.path / name, models=mine.models, settings=settings) for name in ("one", "two")]
     async with modern_client(folders[0], "http") as one, core_client(folders[1], "http") as two:
         handle = await call(one, prompt="far away", background=True)
         assert data_of(await result_of(two, handle.task_id))["text"] == "Heard: far away"
         task = (await create(two, prompt="hung", model="hung"))["task"]["taskId"]
         assert (await cancel(one.session, task))["resultType"] == "complete"
         assert (await ended(one.session, task))["status"] == "cancelled"
+        brief = (await create(two, task={"ttl": 3_600_000}, prompt="for an hour"))["task"]["taskId"]
+        assert (await ended(one.session, brief))["ttlMs"] == 3_600_000
+
+
+async def test_a_task_is_answered_through_two_replicas(mine: ServerFolder, postgres: PostgresServer) -> None:
+    settings = {**mine.settings, "database_url": postgres.database()}
+    folders = [ServerFolder(path=mine.path / name, models=mine.models, settings=settings) for name in ("one", "two")]
+    options: dict[str, Any] = {"elicitation_callback": cannot_now}
+    async with modern_client(folders[0], "http", **options) as one, modern_client(folders[1], **options) as two:
+        handle = await call(one, "ask_two", background=True)
+
+        async def is_asking() -> bool:
+            return (await get(two.session, handle.task_id))["status"] == "input_required"
+
+        await until(is_asking)
+        first, last = sorted((await get(two.session, handle.task_id))["inputRequests"])
+
+        async def update(client: Client, key: str, name: str) -> None:
+            params = {"taskId": handle.task_id, "inputResponses": {key: accepted(name)}}
+            await asked(client.session, UpdateTask(params=params))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(update, one, last, "Lovelace")
+            group.start_soon(update, two, first, "Ada")
+        found = await ended(two.session, handle.task_id)
+        assert found["result"]["content"][0]["text"] == "Ada Lovelace"
 
 
 async def test_a_foreign_task_answers_as_one_that_never_was(mine: ServerFolder) -> None:
