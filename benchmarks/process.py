@@ -1,4 +1,4 @@
-"""A server process under measurement: its pipes, its CPU time, its memory. Linux only (`/proc`)."""
+"""A server process under measurement: its pipes or address, its CPU time, its memory. Linux only (`/proc`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,37 @@ class Measured:
         self.request("initialize", INITIALIZE)
         self.send({"method": "notifications/initialized"})
         self.request("tools/list")
+
+
+class Process:
+    """A server under measurement, with its children. Linux only."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url = url
+        self.pid = pid
+
+    @property
+    def cpu_milliseconds(self) -> float:
+        """CPU time of all its threads since it was spawned."""
+        tasks = Path(f"/proc/{self.pid}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e6
+
+    @property
+    def resident_megabytes(self) -> float:
+        """Memory that it and its children hold now."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.pid, *children))
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def serving(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Generator[Process]:
+    """A server that says its address on stderr, and answers."""
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(environment), cwd=folder)
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().rpartition(" ")[2].strip()
+        yield Process(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -18,7 +18,7 @@ from tests.support.server import rpc
 from tests.support.team import team_of
 
 from benchmarks.figures import Figure
-from benchmarks.team import Process
+from benchmarks.process import Process
 from benchmarks.upstream import bench_folder, upstream
 
 TOGETHER = 12

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -19,7 +16,9 @@ from tests.support.server import ServerFolder, rpc
 
 from benchmarks.calls import behave
 from benchmarks.figures import Figure
+from benchmarks.jobs import job_rates
 from benchmarks.load import Answered, Connection, prepared
+from benchmarks.process import Process, serving
 from benchmarks.startup import CHILDREN
 from benchmarks.upstream import bench_folder, upstream
 
@@ -53,6 +52,7 @@ def team(folder: Path) -> list[Figure]:
             finished, slowest, ping = anyio.run(crowd, server)
             memory = server.resident_megabytes
         rate = batch_rate(zen)
+        jobs = job_rates(zen)
     wall, wall_empty = (median(pair[side][0] for pair in rounds) for side in (0, 1))
     cpu, cpu_empty = (median(pair[side][1] for pair in rounds) for side in (0, 1))
     bar, empty_server = 1 / 0.7, "empty SDK server over HTTP"
@@ -66,6 +66,7 @@ def team(folder: Path) -> list[Figure]:
         Figure(what="95th percentile", value=slowest, unit="s", most=13),
         Figure(what="a ping meanwhile, the median", value=ping, unit="ms", most=100),
         Figure(what=f"a batch of {BATCH:,}, each answer stored as it comes", value=rate, unit="per second"),
+        *jobs,
         Figure(what="resident memory of two workers and their parent", value=memory, unit="MB", most=700),
     ]  # fmt: skip
 
@@ -79,40 +80,6 @@ def batch_rate(folder: ServerFolder) -> float:
     job = json.loads(done.stdout)["job"]
     assert job["state"] == "done", done.stdout
     return BATCH / (job["ended_at"] - job["created_at"])
-
-
-class Process:
-    """A server under measurement, with its children. Linux only."""
-
-    def __init__(self, url: str, pid: int) -> None:
-        self.url = url
-        self.pid = pid
-
-    @property
-    def cpu_milliseconds(self) -> float:
-        """CPU time of all its threads since it was spawned."""
-        tasks = Path(f"/proc/{self.pid}/task")
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e6
-
-    @property
-    def resident_megabytes(self) -> float:
-        """Memory that it and its children hold now."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in (self.pid, *children))
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-@contextmanager
-def serving(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Generator[Process]:
-    """A server that says its address on stderr, and answers."""
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(environment), cwd=folder)
-    try:
-        assert process.stderr is not None
-        url = process.stderr.readline().rpartition(" ")[2].strip()
-        yield Process(url, process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 async def many(server: Process, number: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ def main() -> None:
     server: Server[Any] = Server("empty", version="1", on_list_tools=list_tools, on_call_tool=call_tool)
     app = server.streamable_http_app(stateless_http=True)
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as a server that uvicorn opens itself would have
     sys.stderr.write(f"zen serve: http://127.0.0.1:{listener.getsockname()[1]}/mcp\n")
     sys.stderr.flush()
     uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])

@@ -114,13 +114,8 @@ class Traffic:
 async def read_body(headers: Headers, receive: Receive, settings: HttpSettings) -> bytes | Response | None:
     """The whole body; the answer to one that is too long or too slow; None when the client has left."""
     declared = headers.get("content-length", "")
-    too_long = refusal(
-        413,
-        f"A request may have {settings.max_body_bytes:,} bytes.",
-        "Send less, or raise http.max_body_bytes in server.yaml.",
-    )  # the connection stays: closed now, the client would lose the answer while it still sends
     if declared.isdigit() and int(declared) > settings.max_body_bytes:
-        return too_long
+        return _too_long(settings)
     body = bytearray()
     with anyio.move_on_after(settings.body_seconds):
         while True:
@@ -129,11 +124,20 @@ async def read_body(headers: Headers, receive: Receive, settings: HttpSettings) 
                 return None
             body += message.get("body", b"")
             if len(body) > settings.max_body_bytes:
-                return too_long
+                return _too_long(settings)
             if not message.get("more_body"):
                 return bytes(body)
     text = f"The request did not arrive within {settings.body_seconds:g} s."
     return refusal(408, text, "Send it faster.", Connection="close")
+
+
+def _too_long(settings: HttpSettings) -> Response:
+    # The connection stays: closed now, the client would lose the answer while it still sends.
+    return refusal(
+        413,
+        f"A request may have {settings.max_body_bytes:,} bytes.",
+        "Send less, or raise http.max_body_bytes in server.yaml.",
+    )
 
 
 class Replay:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar, get_type_hints, runtime_checkable
 
@@ -98,7 +99,7 @@ class BaseTool(Generic[Params]):
     @property
     def folder(self) -> Path:
         """Where the tool lives, its `prompt.md` beside it."""
-        return Path(inspect.getfile(self.params)).parent
+        return _folder_of(self.params)
 
     def get_schema(self) -> JSONObject:
         """The schema of the parameter class, as short as it can be said."""
@@ -130,6 +131,11 @@ class BaseTool(Generic[Params]):
     async def run(self, params: Params, context: ToolContext) -> ToolResponse:
         """What the tool does."""
         raise NotImplementedError
+
+
+@cache
+def _folder_of(params: type[ToolParams]) -> Path:
+    return Path(inspect.getfile(params)).parent
 
 
 class FunctionTool(BaseTool[Params]):

@@ -33,6 +33,8 @@ def services_for(services: ToolServices, tool: str, settings: OneToolSettings) -
 
 def limited(request: ToolRequest, settings: OneToolSettings) -> ToolRequest:
     """The request with the client's limits, or the tool's where these are narrower."""
+    if settings is UNSET:
+        return request
     return replace(
         request,
         max_characters=_least(request.max_characters, settings.max_result_characters),

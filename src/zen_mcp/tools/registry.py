@@ -134,6 +134,8 @@ class ToolRegistry:
     async def _run(self, request: ToolRequest) -> ToolResponse:
         tool, context = self.find(request.tool), self.context(request)
         seconds = self._settings.get(tool.name, UNSET).timeout_seconds
+        if seconds is None:
+            return await _executed(tool, context)
         with anyio.move_on_after(seconds):
             return await _executed(tool, context)
         raise ToolTimeout(
