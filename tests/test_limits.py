@@ -12,7 +12,7 @@ import pytest
 from mcp.client import Client
 from tests.support.redis import RedisServer
 from tests.support.results import data_of, error_of, text_of
-from tests.support.server import ServerFolder, connect, openai_model
+from tests.support.server import ServerFolder, connect, openai_model, rpc, serve_http
 from tests.upstream import Behaviour, Upstream
 
 pytestmark = pytest.mark.anyio
@@ -252,6 +252,22 @@ async def test_budgets_are_closed_while_redis_is_away(tmp_path: Path, upstream: 
             assert not (await client.call_tool("version", {})).is_error, "what costs nothing goes on"
     assert error["kind"] == "BudgetExceeded"
     assert error["problem"] == "budgets.global.day cannot be counted: Redis cannot be reached."
+
+
+async def test_while_redis_is_away_the_processes_of_a_server_divide_its_part(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    limits = {"rate_limits": {"global": {"requests_per_month": 4}, "when_redis_is_away": "local"}}
+    with RedisServer(tmp_path) as redis:
+        folder = folder_of(tmp_path, upstream, limits, redis_url=redis.url, http={"workers": 2})
+        async with serve_http(folder) as served:
+            redis.stop()
+            went = 0
+            for _ in range(24):  # a connection for each, so that both processes are asked
+                async with served.http() as http:
+                    answer = await http.post("/mcp", **rpc("tools/call", {"name": "version", "arguments": {}}))
+                    went += "RateLimitExceeded" not in answer.text
+    assert went == 4
 
 
 # --- budgets

@@ -51,7 +51,12 @@ def limits_of(
     elif settings.counters != "memory":
         store = SQLCounters(database)
     limits = Limits(
-        rules_of(config, catalog, tools), settings=settings, store=store, local=memory, resolve=catalog.resolve
+        rules_of(config, catalog, tools),
+        settings=settings,
+        store=store,
+        local=memory,
+        resolve=catalog.resolve,
+        parts=settings.rate_limits.replicas * config.server.http.workers,
     )
     _check_chain(config, "tools", config.server.middleware.tools, limits.tool_rules)
     _check_chain(config, "models", config.server.middleware.models, limits.model_rules)

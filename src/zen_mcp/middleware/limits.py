@@ -81,6 +81,7 @@ class Limits:
         store: where use is counted.
         local: where it is counted while the store is away.
         resolve: the model of a name.
+        parts: in how many they are divided where each process counts its own while the store is away.
         clock: seconds since 1970.
     """
 
@@ -92,6 +93,7 @@ class Limits:
         store: CounterStore,
         local: CounterStore,
         resolve: Callable[[str], Model],
+        parts: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.rules = tuple(rules)
@@ -99,6 +101,7 @@ class Limits:
         self._store = store
         self._local = local
         self._resolve = resolve
+        self._parts = parts
         self._clock = clock
         of_tools = [rule for rule in rules if rule.unit == "requests" and rule.scope != "per_model"]
         self.tool_rules = tuple(of_tools)
@@ -306,7 +309,7 @@ class Limits:
             if choice == "closed":
                 raise closed(rule, error)
             if choice == "local":
-                part = draw.most / self._settings.rate_limits.replicas
+                part = draw.most / self._parts
                 least = min(1.0, draw.most) if rule.unit == "requests" else 0.0
                 kept.append(((rule, subject), replace(draw, most=max(part, least))))
         return [one for one, _ in kept], [draw for _, draw in kept]
