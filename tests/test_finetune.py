@@ -126,20 +126,3 @@ async def test_replicas_see_a_model_that_was_trained_through_another(
             await until(is_known)
     third = ServerFolder(path=tmp_path / "three", models=models, settings={**settings, "default_model": "ours"})
     assert "Trained: again" in third.run("ask", "again", timeout_seconds=90).stdout, "a server that starts has it, too"
-
-
-async def test_models_noted_in_a_file_by_an_earlier_version_are_taken_over_once(
-    tmp_path: Path, models: dict[str, Any], upstream: Upstream
-) -> None:
-    folder = ServerFolder(path=tmp_path, models=models, settings={"default_model": "ours"})
-    upstream.behave("earlier", Behaviour(text="Trained earlier"))
-    noted = {"name": "ours", "base": "base", "litellm_model": "hosted_vllm/earlier", "deployment": ""}
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "finetuned.json").write_text(json.dumps([noted]), encoding="utf-8")
-    async with connect(folder) as client:
-        assert data_of(await client.call_tool("chat", {"prompt": "x"}))["text"] == "Trained earlier"
-    assert sorted(file.name for file in state.glob("finetuned*")) == ["finetuned.stamp", "finetuned.taken-over"]
-    assert "Trained earlier" in folder.run("ask", "again").stdout
-    assert "ours" in folder.run("models").stdout
-    assert folder.run("config", "check").returncode == 0

@@ -12,7 +12,7 @@ import anyio
 from zen_mcp.alerts.watch import AlertWatch
 from zen_mcp.config.folders import cache_folder, state_folder
 from zen_mcp.config.schema import Config, ServerSettings
-from zen_mcp.config.tuned import EARLIER_FILE, STAMP
+from zen_mcp.config.tuned import STAMP
 from zen_mcp.errors import StorageError
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.jobs.worker import JobWorker
@@ -175,7 +175,7 @@ def load_tuned(config: Config, *, environ: Mapping[str, str]) -> Config:
     """
     settings = config.server
     folder, everywhere = config.state_directory, settings.database_url is not None
-    if not everywhere and not any((folder / name).exists() for name in (STAMP, EARLIER_FILE)):
+    if not everywhere and not (folder / STAMP).exists():
         return config
     database = _database(settings, environ, set())
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 STAMP = "finetuned.stamp"
 """A file in the state folder that is touched when there is a new one."""
-EARLIER_FILE = "finetuned.json"
-"""Where they were noted before they were in the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
