@@ -265,6 +265,63 @@ async def test_a_vendors_batch_is_gone_on_with_after_kill_9_and_stopped_when_can
         assert upstream.shelf.batches[-1]["status"] == "cancelled"
 
 
+def limited(path: Path, models: dict[str, Any], limits: dict[str, Any]) -> ServerFolder:
+    """A server with these limits, which asks one prompt of a batch at a time."""
+    settings = {**SETTINGS, "batch_parallel": 1}
+    return ServerFolder(path=path, models=models, settings=settings, limits=limits)
+
+
+@pytest.mark.slow
+async def test_a_batch_waits_at_a_rate_limit_and_pays_nothing_twice(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    before = len(upstream.asked("fine"))
+    limits = {"rate_limits": {"per_model": {"fine": {"requests_per_second": 2}}}}
+    async with connect(limited(tmp_path, models, limits)) as client:
+        batch = data_of(await client.call_tool("batch", {"prompts": [f"n{number}" for number in range(6)]}))["job"]
+        told = await ended(client, batch)
+        assert (told["job"]["state"], told["result"]["done"], told["result"]["failed"]) == ("done", 6, 0)
+        answers = data_of(await client.call_tool("batch", {"job": batch}))["results"]
+    assert [row["text"] for row in answers] == [f"Heard: n{number}" for number in range(6)]
+    assert sum(row["attempts"] for row in answers) > 6, "some were refused, and came again"
+    asked = [request.messages[-1]["content"] for request in upstream.asked("fine")[before:]]
+    assert asked == [f"n{number}" for number in range(6)], "a refusal of ours reaches no vendor"
+
+
+@pytest.mark.slow
+async def test_a_batch_stops_at_a_hard_budget_and_goes_on_when_there_is_another(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    before = len(upstream.asked("fine"))
+    prompts = [{"prompt": f"n{number}", "max_output_tokens": 10} for number in range(6)]
+    poor = limited(tmp_path, models, {"budgets": {"per_model": {"fine": {"day": 0.04}}}})
+    async with connect(poor) as client:
+        batch = data_of(await client.call_tool("batch", {"prompts": prompts}))["job"]
+        told = await ended(client, batch)
+        error = told["job"]["error"]
+        assert (told["job"]["state"], error["kind"]) == ("failed", "BudgetExceeded")
+        assert "budgets.per_model.fine.day" in error["problem"]
+        assert f"zen batch retry {batch}" in error["fix"]
+        kept = data_of(await client.call_tool("batch", {"job": batch}))["results"]
+        done = [row["line"] for row in kept if row["state"] == "done"]
+        assert 0 < len(done) < 6
+        assert [row["state"] for row in kept if row["line"] not in done] == ["waiting"] * (6 - len(done))
+        spent = sum(row["dollars"] for row in kept if row["state"] == "done")
+        assert spent <= 0.04
+    rich = limited(tmp_path, models, {"budgets": {"per_model": {"fine": {"day": 10}}}})
+    async with connect(rich) as client:
+        assert data_of(await client.call_tool("batch", {"job": batch, "action": "retry"}))["counts"]["done"] == len(
+            done
+        )
+        with anyio.fail_after(90):
+            while data_of(await client.call_tool("batch", {"job": batch, "action": "status"}))["counts"]["waiting"]:  # noqa: ASYNC110
+                await anyio.sleep(0.1)
+        answers = data_of(await client.call_tool("batch", {"job": batch}))["results"]
+    assert [row["text"] for row in answers] == [f"Heard: n{number}" for number in range(6)]
+    asked = [request.messages[-1]["content"] for request in upstream.asked("fine")[before:]]
+    assert sorted(asked) == [f"n{number}" for number in range(6)], "each was paid once"
+
+
 # --- the parts
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from mcp.client import Client
 from tests.support.postgres import PostgresServer
 from tests.support.results import data_of
-from tests.support.server import ServerFolder, connect, serve_http, until
+from tests.support.server import RawServer, ServerFolder, connect, serve_http, until
 from tests.upstream import Behaviour, Upstream
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -126,3 +127,40 @@ async def test_replicas_see_a_model_that_was_trained_through_another(
             await until(is_known)
     third = ServerFolder(path=tmp_path / "three", models=models, settings={**settings, "default_model": "ours"})
     assert "Trained: again" in third.run("ask", "again", timeout_seconds=90).stdout, "a server that starts has it, too"
+
+
+async def test_a_training_is_followed_on_after_kill_9_and_made_once(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream
+) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings=SETTINGS)
+    folder.write()
+    (folder.work / "good.jsonl").write_text("\n".join(map(example, range(10))), encoding="utf-8")
+    upstream.shelf.tuning_looks = 1_000_000
+    files, tunings = len(upstream.shelf.files), len(upstream.shelf.tunings)
+    made = json.loads(
+        folder.run("finetune", "create", "good.jsonl", "-m", "base", "-y", "--json", "--alias", "kept").stdout
+    )
+    looks = upstream.shelf.looks
+    async with RawServer(folder) as first:
+        await first.initialize()
+        await until(lambda: is_seen(looks, made["vendor_job"], 1))
+        first.process.send_signal(signal.SIGKILL)
+        await first.process.wait()
+    seen = looks[made["vendor_job"]]
+    async with connect(folder) as client:
+        await until(lambda: is_seen(looks, made["vendor_job"], seen + 1))
+        upstream.shelf.tuning_looks = 0
+        with anyio.fail_after(90):
+            while True:
+                told = data_of(await client.call_tool("jobs", {"job": made["job"], "action": "wait"}))
+                if told["job"]["state"] not in {"waiting", "running"}:
+                    break
+    assert told["job"]["state"] == "done"
+    assert told["result"]["model"] == "kept"
+    assert (len(upstream.shelf.files), len(upstream.shelf.tunings)) == (files + 1, tunings + 1)
+    assert "kept" in folder.run("models").stdout
+
+
+async def is_seen(looks: Mapping[str, int], vendor_job: str, times: int) -> bool:
+    """Whether the vendor's job was asked about so often."""
+    return looks.get(vendor_job, 0) >= times

@@ -25,9 +25,10 @@ from mcp import MCPError
 from mcp.client import Client
 from mcp_types import PromptReference, ResourceTemplateReference
 from tests.support.results import data_of, error_of
-from tests.support.server import Served, ServerFolder, rpc, serve_http
+from tests.support.server import Served, ServerFolder, rpc, serve_http, until
 from tests.upstream import Behaviour, Upstream
 
+from zen_mcp.jobs.store import JobStore
 from zen_mcp.server.mcp import McpDoor
 from zen_mcp.tools.base import BaseTool
 from zen_mcp.tools.expert.params import ExpertParams
@@ -95,7 +96,7 @@ METHODS = frozenset(
     """
     completion/complete logging/setLevel ping prompts/get prompts/list resources/list resources/read
     resources/subscribe resources/templates/list resources/unsubscribe server/discover subscriptions/listen
-    tools/call tools/list
+    tasks/cancel tasks/get tasks/list tasks/result tasks/update tools/call tools/list
     """.split()  # noqa: SIM905 - a list of forty lines says no more
 )
 PAGES = {
@@ -257,10 +258,11 @@ def test_the_walk_knows_every_argument_of_every_tool() -> None:
     assert not FLAT_NAMES & ID_ARGUMENTS
 
 
-def test_the_walk_knows_every_resource_method_and_page() -> None:
+def test_the_walk_knows_every_resource_method_and_page(tmp_path: Path) -> None:
     for resource in RESOURCES:
         assert set(resource.variables) <= ID_VARIABLES | OTHER_VARIABLES, resource.uri
-    answered = vars(McpDoor(ToolRegistry(discover())).server)["_request_handlers"]
+    jobs = JobStore(database_url=None, folder=tmp_path)
+    answered = vars(McpDoor(ToolRegistry(discover()), jobs=jobs).server)["_request_handlers"]
     assert set(answered) == METHODS, "say in this file what of another's a new method could show"
     calls = [node for path in SOURCES.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     routes = [node for node in calls if isinstance(node, ast.Call) and ast.unparse(node.func) in {"Route", "Mount"}]
@@ -371,6 +373,7 @@ async def test_what_is_shown_without_an_id_is_the_callers_own(stage: Stage) -> N
     # Not Ben: his own tries with Anna's ids are in his usage.
     async with stage.client("cleo") as cleo:
         await cleo.call_tool("chat", {"prompt": "mine", "model": "shared"})
+        await until(lambda: is_counted(cleo, "cleo"))
         shown = [(tool, (await said_by(cleo, tool, way))[0]) for tool, ways in without.items() for way in ways]
         addresses = [str(resource.uri) for resource in (await cleo.list_resources()).resources]
         shown += [(uri, (await cleo.read_resource(uri)).model_dump_json()) for uri in addresses]
@@ -388,8 +391,15 @@ async def test_what_is_shown_without_an_id_is_the_callers_own(stage: Stage) -> N
     assert "hung" not in usage
 
 
+async def is_counted(overseer: Client, user: str) -> bool:
+    """Whether the ledger has rows of a user yet."""
+    return f'"{user}"' in json.dumps(data_of(await overseer.call_tool("usage", {"by": "user"})))
+
+
 async def test_only_those_who_are_named_see_everybodys_usage_and_not_what_was_said(stage: Stage) -> None:
-    async with stage.client("ops-1") as overseer:
+    async with stage.client("ben") as ben, stage.client("ops-1") as overseer:
+        await ben.call_tool("chat", {"prompt": "mine", "model": "shared"})
+        await until(lambda: is_counted(overseer, "ben"))
         users = data_of(await overseer.call_tool("usage", {"by": "user"}))
         assert {"anna", "ben"} <= set(re.findall(r'"(anna|ben|ops-1)"', json.dumps(users)))
         for by in choices("usage", "by"):
@@ -552,6 +562,41 @@ async def test_what_a_client_keeps_for_a_tool_is_its_callers(stage: Stage) -> No
         made_up = await call(http, "ben", **{**kept, "requestState": found[1][:-8] + "AAAAAAAA"})
         assert stolen == made_up
         assert '"error"' in stolen
+
+
+MODERN, CORE = "2026-07-28", "2025-11-25"
+TASKS = {
+    "tasks/get": (MODERN, CORE),
+    "tasks/cancel": (MODERN, CORE),
+    "tasks/result": (CORE,),
+    "tasks/update": (MODERN,),
+}
+"""What is asked of a task by its id, and in which revisions."""
+TAKES_TASKS: dict[str, Any] = {
+    "io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}
+}
+
+
+async def test_a_task_of_another_is_a_task_that_never_was(stage: Stage) -> None:
+    async def ask(http: httpx2.AsyncClient, method: str, revision: str, task: str) -> str:
+        params: dict[str, Any] = {"taskId": task, "inputResponses": {}, "_meta": TAKES_TASKS}
+        headers = {**stage.headers("ben"), "Mcp-Name": task}
+        sent = rpc(method, params, headers=headers)
+        sent["headers"]["MCP-Protocol-Version"] = revision
+        return (await http.post("/mcp", **sent)).text
+
+    async with stage.served.http() as http:
+        for method, revisions in TASKS.items():
+            # The older revision is asked where it needs no session.
+            for revision in revisions if stage.mode == "auto" else {MODERN} & {*revisions}:
+                for identity in stage.owned.jobs:
+                    other = nobodys(identity)
+                    said = told_of(await ask(http, method, revision, identity), identity)
+                    assert said == told_of(await ask(http, method, revision, other), other)
+                    assert "There is no task" in said, (method, revision, said)
+        listed = await ask(http, "tasks/list", CORE, "")
+        assert ('"tasks"' in listed) == (stage.mode == "auto")
+        assert not [word for word in (SECRET, *stage.owned.ids) if word in listed]
 
 
 @pytest.mark.parametrize("command", [("threads", "list"), ("jobs", "list"), ("batch", "list"), ("finetune", "list")])

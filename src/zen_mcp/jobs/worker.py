@@ -10,10 +10,12 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import anyio
@@ -38,6 +40,7 @@ _FORGET_SECONDS = 60.0
 _STOP_SECONDS = 3.0
 _READY_SECONDS = 30.0
 _AGAIN_SECONDS = 10.0
+_STORE_AGAIN_SECONDS = 1.0
 _MOST_TRIES = 20
 """A job that has ended so many workers is given up."""
 
@@ -82,7 +85,12 @@ class JobWorker:
         self._portal: BlockingPortal | None = None
         self._ready = anyio.Event()
         self._stopping = False
+        self._halt = threading.Event()
+        self._ends: dict[str, str] = {}
+        self._left: set[str] = set()
+        self._stranded: set[str] = set()
         self._workflow: Any = None
+        self._dbos: Any = None
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -201,7 +209,9 @@ class JobWorker:
 
     async def _take_over(self) -> None:
         """Have the jobs of dead workers done by the living."""
-        holders = {worker for _, worker in await self.store.unfinished() if worker}
+        unfinished = await self.store.unfinished()
+        await self._put_back({job for job, worker in unfinished if worker == self.id})
+        holders = {worker for _, worker in unfinished if worker}
         oldest = time.time() - DEAD_SECONDS
 
         def living(transaction: Transaction) -> set[str]:
@@ -214,6 +224,18 @@ class JobWorker:
             # Puts back only what still belongs to the dead, so two that see it at the same time do no harm.
             take_over: Any = import_dbos().DBOS._recover_pending_workflows  # noqa: SLF001 - no public name for it
             await anyio.to_thread.run_sync(take_over, dead)
+
+    async def _put_back(self, ours: set[str]) -> None:
+        """Hand out again what has ended here and has not in the database, for its end found no room there.
+
+        What its step came to is stored, so nothing is asked again.
+        """
+        self._left &= ours
+        again, self._stranded = self._left & self._stranded, set(self._left)
+        for identity in again:
+            _log.warning("job_put_back", job=identity)
+            put_back = self._dbos._sys_db.reenqueue_for_recovery  # noqa: SLF001 - no public name for it
+            await anyio.to_thread.run_sync(put_back, identity, [self.id], QUEUE)
 
     async def _watch_for_cancelled(self) -> None:
         """Stop the jobs that their owners have cancelled, perhaps in another process."""
@@ -232,6 +254,7 @@ class JobWorker:
     async def _stop(self) -> None:
         """Leave the jobs to others: they see at once that this worker is gone."""
         self._stopping = True
+        self._halt.set()
         identity = self.id
         for future in [*self._running.values()]:
             future.cancel()
@@ -246,7 +269,7 @@ class JobWorker:
 
     def _launch(self) -> None:
         dbos = import_dbos()
-        dbos.DBOS(
+        self._dbos = dbos.DBOS(
             config={
                 "name": APPLICATION,
                 "system_database_url": self.store.url,
@@ -280,19 +303,36 @@ class JobWorker:
             dbos.DBOS.start_workflow(self._workflow, json.dumps(asdict(job)))
 
     def _work(self, job: str) -> str:
-        """The workflow: one step, which is the whole job."""
-        dbos = import_dbos()
-        return dbos.DBOS.run_step({"name": "do"}, self._step, str(dbos.DBOS.workflow_id), NewJob(**json.loads(job)))
+        """The workflow: one step, which is the whole job; again, with what it came to, until that is stored."""
+        dbos, failure = import_dbos(), import_module("sqlalchemy.exc").SQLAlchemyError
+        identity = str(dbos.DBOS.workflow_id)
+        self._left.discard(identity)
+        try:
+            while True:
+                try:
+                    return dbos.DBOS.run_step({"name": "do"}, self._step, identity, NewJob(**json.loads(job)))
+                except failure as exc:
+                    if identity not in self._ends:
+                        raise
+                    _log.warning("job_end_not_stored", job=identity, reason=type(exc).__name__)
+                    if self._halt.wait(_STORE_AGAIN_SECONDS):
+                        raise _Interrupted from exc
+        finally:
+            self._ends.pop(identity, None)
+            self._left.add(identity)
 
     def _step(self, identity: str, job: NewJob) -> str:
         if self._stopping or self._portal is None:
             raise _Interrupted
+        if identity in self._ends:
+            return self._ends[identity]
         future = self._running[identity] = self._portal.start_task_soon(self._do, identity, job)
         try:
-            return future.result()
+            end = self._ends[identity] = future.result()
         except CancelledError:
             if self._stopping:
                 raise _Interrupted from None
             raise
         finally:
             self._running.pop(identity, None)
+        return end
