@@ -23,6 +23,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "team.txt": ("pyproject.toml", *_TEAM),
     "dev.txt": ("pyproject.toml", *_TEAM, "--extra=local", "--extra=code", "--extra=semantic", "--extra=dev"),
     "deploy.txt": ("--group=deploy",),
+    "build.txt": ("--group=build",),
 }
 """Each lock file and what it covers; a later one keeps the versions of those before it."""
 
