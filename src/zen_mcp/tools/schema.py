@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import cast
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
@@ -17,12 +19,23 @@ _DROPPED = frozenset(
 )
 
 
+_made: WeakKeyDictionary[type[BaseModel], dict[bool, JSONObject]] = WeakKeyDictionary()
+"""What was computed once, for input and output; pydantic takes half a millisecond for each, and a list has forty."""
+
+
 def compact_schema(model: type[BaseModel], *, output: bool = False) -> JSONObject:
     """The schema of a parameter or result class without titles, defaults, references and null branches.
 
     An absent argument means its default, so "or null" is noise. An output schema requires nothing, because an
     error result of the same tool must fit it too, and describes only the first level: results explain themselves.
     """
+    made = _made.setdefault(model, {})
+    if output not in made:
+        made[output] = _computed(model, output=output)
+    return deepcopy(made[output])
+
+
+def _computed(model: type[BaseModel], *, output: bool) -> JSONObject:
     schema = cast("JSONObject", model.model_json_schema())
     definitions = cast("dict[str, JSONValue]", schema.pop("$defs", {}))
     schema.pop("description", None)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 _LARGEST_BYTES = 262_144
 
@@ -59,7 +61,11 @@ class Ignored:
     @cached_property
     def _spec(self) -> GitIgnoreSpec | None:
         lines = [line for file in self.own for line in _lines(file)]
-        return GitIgnoreSpec.from_lines(lines) if lines else None
+        if not lines:
+            return None
+        from pathspec import GitIgnoreSpec  # noqa: PLC0415 - the server starts sooner without it
+
+        return GitIgnoreSpec.from_lines(lines)
 
 
 def _rules_of(top: Path) -> tuple[Path, ...]:
