@@ -333,7 +333,8 @@ async def test_a_tool_has_limits_and_prompts_of_its_own_and_can_be_turned_off(
     prompts.mkdir(parents=True)
     (prompts / "chat.md").write_text("## system\nAnswer like a pirate.\n", encoding="utf-8")
     chat = {"timeout_seconds": 2, "max_result_characters": 500, "prompts_dir": "prompts"}
-    folder = with_settings(asking, chat=chat, version={"enabled": False})
+    # Nobody steps in, who could answer within the two seconds.
+    folder = replace(with_settings(asking, chat=chat, version={"enabled": False}), providers={})
     async with connect(replace(folder, settings={**folder.settings, "warm_up": True})) as client:
         assert "version" not in await names_of(client)
         late = error_of(await client.call_tool("chat", {"prompt": "x", "model": "hanging"}))
