@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
@@ -120,6 +122,38 @@ async def test_broken_lines_are_named_before_anything_is_asked_and_the_good_ones
     ]
     for wrong, kind in faults:
         assert error_of(await client.call_tool("batch", wrong))["kind"] == kind, wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("said", "asked"), [("y\n", ["good", "fine"]), ("n\n", [])])
+def test_the_shell_asks_whether_the_good_lines_go_on(
+    tmp_path: Path, models: dict[str, Any], upstream: Upstream, said: str, asked: list[str]
+) -> None:
+    folder = ServerFolder(path=tmp_path, models=models, settings={**SETTINGS, "batch_parallel": 1})
+    folder.write()
+    (folder.work / "mixed.jsonl").write_text('"good"\nnot json\n"fine"\n', encoding="utf-8")
+    before = len(upstream.asked("fine"))
+    ours, terminal = os.openpty()
+    try:
+        os.write(ours, said.encode())
+        command = folder.command("batch", "submit", "mixed.jsonl")
+        done = subprocess.run(
+            command,
+            env=folder.environ(),
+            cwd=folder.work,
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(terminal)
+    assert "1 broken: line 2: it is not JSON" in done.stderr
+    assert "Ask the other 2? [y/N]" in done.stderr
+    assert (done.returncode == 0) == bool(asked), done.stderr
+    assert [request.messages[-1]["content"] for request in upstream.asked("fine")[before:]] == asked
 
 
 def stored_lines(folder: ServerFolder, batch: str) -> set[int]:
