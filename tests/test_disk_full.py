@@ -18,6 +18,7 @@ pytestmark = pytest.mark.anyio
 
 MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "fine": (Behaviour(text="An answer."), {}),
+    "counted": (Behaviour(text="An answer."), {}),
     "slow": (Behaviour(text="At last.", delay_seconds=2), {}),
 }
 SETTINGS = {"default_model": "fine"}
@@ -49,10 +50,10 @@ async def ledger_is(served: Served, state: str) -> bool:
         return (await http.get("/readyz")).json()["checks"]["ledger"] == state
 
 
-async def calls_of(client: Client) -> int:
-    """How many calls of chat the ledger has."""
-    lines = data_of(await client.call_tool("usage", {"by": "tool"}))["lines"]
-    return sum(line["calls"] for line in lines if line["name"] == "chat")
+async def requests_in_ledger(client: Client) -> int:
+    """How many requests to the model that only one test asks the ledger has."""
+    lines = data_of(await client.call_tool("usage", {"by": "model"}))["lines"]
+    return sum(line["requests"] for line in lines if line["name"] == "counted")
 
 
 async def test_an_answer_that_finds_no_room_is_given_and_what_is_stored_stays(served: Served) -> None:
@@ -74,19 +75,20 @@ async def test_an_answer_that_finds_no_room_is_given_and_what_is_stored_stays(se
 @pytest.mark.slow
 async def test_what_was_spent_meanwhile_is_in_the_ledger_when_there_is_room_again(served: Served) -> None:
     async with served.connect() as client:
-        await client.call_tool("chat", {"prompt": "first"})
 
-        async def has(calls: int) -> bool:
-            return await calls_of(client) >= calls
+        async def ask(prompt: str) -> str:
+            return data_of(await client.call_tool("chat", {"prompt": prompt, "model": "counted"}))["text"]
 
-        await until(lambda: ledger_is(served, "ok"))
-        before = await calls_of(client)
+        async def has(requests: int) -> bool:
+            return await requests_in_ledger(client) >= requests
+
+        await ask("first")
+        await until(lambda: has(1))
         with full_disk(served):
-            for number in range(3):
-                assert data_of(await client.call_tool("chat", {"prompt": f"n{number}"}))["text"] == "An answer."
+            assert [await ask(f"n{number}") for number in range(3)] == ["An answer."] * 3
             await until(lambda: ledger_is(served, "failing"))
-        await until(lambda: has(before + 3))
-        assert await calls_of(client) == before + 3
+        await until(lambda: has(4))
+        assert await requests_in_ledger(client) == 4
         await until(lambda: ledger_is(served, "ok"))
 
 
