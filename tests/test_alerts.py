@@ -75,7 +75,7 @@ def message(**settings: Any) -> Message:
 @pytest.fixture
 def server(tmp_path: Path, models: dict[str, dict[str, Any]]) -> ServerFolder:
     """A folder of a server whose answers come from the upstream."""
-    return ServerFolder(path=tmp_path, models=models, settings={"default_model": "fine"})
+    return ServerFolder(path=tmp_path, models=models, settings={"default_model": "fine", "provider": "direct"})
 
 
 # ---- Through the front door

@@ -27,7 +27,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "other": (Behaviour(text="Other: {echo}"), {}),
     "plain": (Behaviour(text="ok"), {}),
 }
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 DAY = 86_400
 
 

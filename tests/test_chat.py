@@ -26,6 +26,7 @@ PRICED: dict[str, Any] = {"input_cost_per_token": 0.001, "output_cost_per_token"
 MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "fine": (Behaviour(text="An answer."), {"aliases": ["nice"], **PRICED}),
     "sees": (Behaviour(text="A picture."), {"capabilities": {"vision": True, "reasoning": True}}),
+    "slower": (Behaviour(), {}),
     "slow": (Behaviour(text="done", delay_seconds=0.2), {}),
     "hanging": (Behaviour(how="hang"), {}),
     "long": (Behaviour(text="word " * 4_000), {}),
@@ -81,11 +82,12 @@ async def test_what_a_model_cannot_do_is_said(client: Client) -> None:
     assert data["notes"] == ["fine has no thinking effort; it was left out"]
 
 
-async def test_twenty_chats_at_once_take_little_longer_than_one(client: Client, upstream: Upstream) -> None:
+async def test_twenty_chats_at_once_are_all_under_way_together(client: Client, upstream: Upstream) -> None:
+    upstream.behave("slower", Behaviour(text="done", delay_seconds=4))
     upstream.peak_requests = 0
     async with anyio.create_task_group() as group:
         for _ in range(20):
-            group.start_soon(client.call_tool, "chat", {"prompt": "x", "model": "slow"})
+            group.start_soon(client.call_tool, "chat", {"prompt": "x", "model": "slower"})
     assert upstream.peak_requests == 20
 
 

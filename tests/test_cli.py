@@ -22,7 +22,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "priced": (Behaviour(text="Dear."), {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-2}),
     "locked": (Behaviour(status=401, text="no such key {key}"), {}),
 }
-SETTINGS = {"default_model": "fine", "default_panel": ["fine", "other"]}
+SETTINGS = {"default_model": "fine", "provider": "direct", "default_panel": ["fine", "other"]}
 
 
 def test_the_version_is_told_without_importing_anything_heavy(folder: ServerFolder) -> None:

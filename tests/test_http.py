@@ -29,7 +29,12 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "long": (Behaviour(text="word " * 40_000), {}),
 }
 HTTP: dict[str, Any] = {"header_seconds": 2, "body_seconds": 2, "max_connections": 50, "drain_seconds": 20}
-SETTINGS: dict[str, Any] = {"default_model": "fine", "http": HTTP, "max_result_characters": 150_000}
+SETTINGS: dict[str, Any] = {
+    "default_model": "fine",
+    "provider": "direct",
+    "http": HTTP,
+    "max_result_characters": 150_000,
+}
 CHAT = {"name": "chat", "arguments": {"prompt": "x", "model": "fine"}}
 
 

@@ -26,7 +26,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "broken": (Behaviour(status=500, text="boom"), {}),
 }
 AUDIENCE = "https://zen.example.com/mcp"
-SETTINGS: dict[str, Any] = {"default_model": "claude-one", "cache": {"enabled": True}}
+SETTINGS: dict[str, Any] = {"default_model": "claude-one", "provider": "direct", "cache": {"enabled": True}}
 PROVIDERS: dict[str, Any] = {"providers": {"fallback_chain": ["claude-one"], "retry_after_seconds": 0.01}}
 
 

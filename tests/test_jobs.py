@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "broken": (Behaviour(status=400, text="no"), {}),
     "hung": (Behaviour(how="hang"), {"timeout_seconds": 300}),
 }
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 
 
 async def hand_in(client: Client, **arguments: Any) -> str:

@@ -38,7 +38,13 @@ async def team(
     """Three replicas on one Postgres."""
     database = postgres.database()
     # Warm, because the proxy's patience is short here.
-    settings = {"default_model": "fine", "database_url": database, "heartbeat_seconds": 0.5, "warm_up": True}
+    settings = {
+        "provider": "direct",
+        "default_model": "fine",
+        "database_url": database,
+        "heartbeat_seconds": 0.5,
+        "warm_up": True,
+    }
     async with team_of(tmp_path_factory.mktemp("nginx"), models=models, settings=settings) as running:
         await running.ready()
         yield running

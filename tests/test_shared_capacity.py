@@ -119,7 +119,9 @@ async def replicas(
     async with AsyncExitStack() as stack:
         served: list[Served] = []
         for one in range(number):
-            folder = ServerFolder(path=path / f"r{one}", models=models, settings=settings, limits=limits or {})
+            folder = ServerFolder(
+                path=path / f"r{one}", models=models, settings={"provider": "direct", **settings}, limits=limits or {}
+            )
             served.append(await stack.enter_async_context(serve_http(folder)))
         for one in served:
             async with one.http() as http:

@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "writer": (Behaviour(text="A better plan."), {}),
     "broken": (Behaviour(status=500, text="no"), {}),
 }
-SETTINGS = {"default_model": "sage"}
+SETTINGS = {"default_model": "sage", "provider": "direct"}
 SKIPPING = ("codereview", "debug", "analyze", "refactor", "testgen", "docgen", "thinkdeep")
 
 

@@ -78,7 +78,7 @@ import importlib.util
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == "dbos" else find_spec(name, package)
 """
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 CORE = "2025-11-25"
 EXTENSION = "io.modelcontextprotocol/tasks"
 DECLARED: dict[str, Any] = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"extensions": {EXTENSION: {}}}}}

@@ -25,7 +25,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "plain": (Behaviour(text="ok"), {}),
     "small": (Behaviour(text="ok"), {"context_window": 2_000}),
 }
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 
 
 async def say(client: Client, prompt: str, thread: str | None = None, **more: Any) -> str:

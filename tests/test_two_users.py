@@ -53,6 +53,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
 AGENTS = {"echo": {"command": sys.executable, "args": ["-c", "print('done')"]}}
 SETTINGS: dict[str, Any] = {
     "default_model": "shared",
+    "provider": "direct",
     "auth": {"identity_header": "X-User"},
     "cache": {"enabled": True},
     "ledger": {"viewers": ["ops-*"]},

@@ -38,7 +38,7 @@ MODELS: dict[str, tuple[Behaviour, dict[str, Any]]] = {
     "broken": (Behaviour(status=400, text="no"), {}),
     "hanging": (Behaviour(how="hang"), {}),
 }
-SETTINGS = {"default_model": "fine"}
+SETTINGS = {"default_model": "fine", "provider": "direct"}
 
 LATER = 60.0
 
