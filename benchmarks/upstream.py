@@ -32,5 +32,5 @@ def bench_folder(folder: Path, url: str) -> ServerFolder:
         name: openai_model(url, input_cost_per_token=1e-6, output_cost_per_token=2e-6)
         for name in ("bench", "slow", "long")
     }
-    settings = {"default_model": "bench", "log": {"level": "WARNING"}}
+    settings = {"default_model": "bench", "warm_up": True, "log": {"level": "WARNING"}}
     return ServerFolder(path=folder, models=models, settings=settings)

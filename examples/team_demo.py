@@ -80,7 +80,7 @@ async def demonstrate(
 ) -> tuple[list[Talk], Found]:
     """The whole run."""
     models = {name: openai_model(vendor.url) for name in ("colleague", "shared")}
-    settings = {"default_model": "colleague", "database_url": database_url, "redis_url": redis_url}
+    settings = {"default_model": "colleague", "warm_up": True, "database_url": database_url, "redis_url": redis_url}
     half_way = anyio.Event()
     talks = [Talk(name=f"client-{number}", half_way=half_way) for number in range(CLIENTS)]
     started = time.perf_counter()
