@@ -23,7 +23,7 @@ team-demo: setup  ## three replicas, Postgres, Valkey, a proxy, load; one is kil
 	@$(PY) examples/team_demo.py
 
 test: setup  ## every test
-	@$(PY) -m pytest -q -n4 --dist loadfile
+	@$(PY) -m pytest -q -n3 --dist loadfile
 
 coverage: setup  ## every test, with the coverage of all processes; half as long again
 	@$(PY) -m pytest -q --cov --cov-report=term:skip-covered

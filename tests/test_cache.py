@@ -16,7 +16,7 @@ import pytest
 from mcp.client import Client
 from tests.support.redis import RedisServer
 from tests.support.results import data_of
-from tests.support.server import ServerFolder, connect
+from tests.support.server import ServerFolder, connect, until
 from tests.upstream import Behaviour, Upstream
 
 from zen_mcp.errors import StorageError, VendorUnavailable
@@ -205,19 +205,48 @@ async def test_parts_and_answers_of_others_are_not_kept(store: ResponseStore, an
     assert asked.count == 2
 
 
+class Looked:
+    """A store that counts how often it was looked into."""
+
+    def __init__(self, store: ResponseStore) -> None:
+        self.looks = 0
+        self._store = store
+
+    async def load(self, key: str) -> str | None:
+        found = await self._store.load(key)
+        self.looks += 1
+        return found
+
+    async def store(self, key: str, value: str, *, seconds: float) -> None:
+        await self._store.store(key, value, seconds=seconds)
+
+
 async def test_who_waits_takes_over_when_the_one_who_asks_is_cancelled(store: ResponseStore) -> None:
-    asked, cache = Asked(seconds=0.3), cache_of(store)
-    got: list[ModelResponse] = []
+    looked, got, asked = Looked(store), list[ModelResponse](), list[ModelRequest]()
+    cache = cache_of(looked)
+
+    async def hang_at_first(request: ModelRequest) -> ModelResponse:
+        asked.append(request)
+        if len(asked) == 1:
+            await anyio.sleep_forever()
+        return ANSWER
 
     async def follow() -> None:
-        await anyio.sleep(0.05)
-        got.append(await cache(QUESTION, asked))
+        got.append(await cache(QUESTION, hang_at_first))
 
-    async with anyio.create_task_group() as group:
+    async def is_asked() -> bool:
+        return len(asked) == 1
+
+    async def is_waited_for() -> bool:
+        return looked.looks == 2
+
+    async with anyio.create_task_group() as group, anyio.create_task_group() as first:
+        first.start_soon(cache, QUESTION, hang_at_first)
+        await until(is_asked)
         group.start_soon(follow)
-        with anyio.move_on_after(0.1):
-            await cache(QUESTION, asked)
-    assert asked.count == 2
+        await until(is_waited_for)
+        first.cancel_scope.cancel()
+    assert len(asked) == 2
     assert got == [ANSWER]
 
 
