@@ -26,8 +26,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from rich.table import Table
 
 from zen_mcp.config.folders import cache_folder
+from zen_mcp.figures import dollars
 from zen_mcp.providers.local_weights import WeightStore
-from zen_mcp.tools.format import dollars
 
 DEFAULT_PANEL = ("local-qwen", "local-smol")
 WEIGHTS = ("qwen2.5-coder-0.5b", "smollm2-135m")

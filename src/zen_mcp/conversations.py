@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from zen_mcp.errors import UnknownThread
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.sent_files import File, SentFiles
 from zen_mcp.storage import threads as sql
 from zen_mcp.storage.base import Database, Row, SQLValue, Transaction
 from zen_mcp.types import Image, Message, Role, Usage
 
-BYTES_PER_TOKEN = 3.5
-TOKENS_PER_IMAGE = 1_000
 _ID_BYTES = 10
 _TITLE_CHARACTERS = 80
 _DAY_SECONDS = 86_400
@@ -175,11 +174,6 @@ def new_thread_id() -> str:
 def title_of(text: str) -> str:
     """The beginning of a text, on one line."""
     return " ".join(text.split())[:_TITLE_CHARACTERS]
-
-
-def estimate_tokens(text: str, *, images: int = 0) -> int:
-    """About how many tokens: UTF-8 bytes / 3.5, and 1,000 per image; the same for every model, a little high."""
-    return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN) + TOKENS_PER_IMAGE * images
 
 
 def history(

@@ -21,8 +21,9 @@ from rich.text import Text
 from zen_mcp.cli.ask import add_question_arguments, named_files, question_arguments
 from zen_mcp.cli.session import call_tool, open_app
 from zen_mcp.errors import ZenError
+from zen_mcp.figures import dollars
 from zen_mcp.middleware.base import CallNext
-from zen_mcp.tools.format import dollars, tokens
+from zen_mcp.tools.format import tokens
 from zen_mcp.types import ModelRequest, ModelResponse, ToolResponse
 
 

@@ -14,8 +14,9 @@ import anyio
 from zen_mcp.catalog import Catalog
 from zen_mcp.catalog.model import Model
 from zen_mcp.errors import InvalidArguments, UnknownJob, ZenError
+from zen_mcp.figures import dollars, estimate_tokens
 from zen_mcp.jobs.batch_lines import MOST_LINES, Lines, Prompt
-from zen_mcp.jobs.batch_run import Ask, LiveRun, Run, caller_of, money, progress_words
+from zen_mcp.jobs.batch_run import Ask, LiveRun, Run, caller_of, progress_words
 from zen_mcp.jobs.batch_vendor import VendorRun
 from zen_mcp.jobs.job import ENDED, Job, JobRun, NewJob, new_job_id
 from zen_mcp.jobs.store import JobStore
@@ -29,7 +30,6 @@ from zen_mcp.types import Caller, JSONObject
 _log = EventLog()
 
 KIND = "batch"
-_BYTES_PER_TOKEN = 3.5
 _CANCEL_SECONDS = 10.0
 
 
@@ -53,11 +53,11 @@ class Plan:
         if self.least_dollars is None:
             cost = "cost unknown"
         elif self.most_dollars is None:
-            cost = f"at least {money(self.least_dollars)}"
+            cost = f"at least {dollars(self.least_dollars)}"
         elif self.most_dollars == self.least_dollars:
-            cost = money(self.least_dollars)
+            cost = dollars(self.least_dollars)
         else:
-            cost = f"{money(self.least_dollars)} to {money(self.most_dollars)}"
+            cost = f"{dollars(self.least_dollars)} to {dollars(self.most_dollars)}"
         prompts = f"{self.prompts:,} prompt{'s' if self.prompts != 1 else ''}"
         way = ", by the vendor's batch API (half price)" if self.at_vendor else ""
         return f"{prompts} for {self.model}, about {self.input_tokens:,} tokens in, {cost}{way}"
@@ -116,7 +116,7 @@ class Batches:
         """What the prompts would take."""
         at_vendor = self._goes_to_vendor(model, deadline_seconds)
         share = PRICE_SHARE if at_vendor else 1.0
-        tokens = sum(_tokens(prompt) for prompt in prompts)
+        tokens = sum(estimate_tokens(f"{prompt.asked.system}{prompt.asked.prompt}") for prompt in prompts)
         price_in, price_out = model.price.input_dollars_per_token, model.price.output_dollars_per_token
         least = None if price_in is None or price_out is None else tokens * price_in * share
         most = None
@@ -353,7 +353,3 @@ def _item(batch: str, prompt: Prompt) -> BatchItem:
 def _job(batch: Batch, prompts: int) -> NewJob:
     title = f"batch: {prompts:,} prompts for {batch.model}{f' ({batch.title})' if batch.title else ''}"
     return NewJob(kind=KIND, user_id=batch.user_id, title=title, spec={"batch": batch.id})
-
-
-def _tokens(prompt: Prompt) -> int:
-    return math.ceil(len(f"{prompt.asked.system}{prompt.asked.prompt}".encode()) / _BYTES_PER_TOKEN)

@@ -17,6 +17,7 @@ from zen_mcp.errors import (
     VendorRateLimited,
     ZenError,
 )
+from zen_mcp.figures import dollars
 from zen_mcp.jobs.batch_order import AskingOrder
 from zen_mcp.observability.logs import EventLog
 from zen_mcp.storage.batches import Batch, BatchCounts, BatchItem, BatchTable
@@ -238,12 +239,5 @@ def progress_words(counts: BatchCounts) -> str:
     if counts.unpriced and not counts.dollars:
         parts.append("cost unknown")
     else:
-        parts.append(f"{money(counts.dollars)}{'+' if counts.unpriced else ''}")
+        parts.append(f"{dollars(counts.dollars)}{'+' if counts.unpriced else ''}")
     return ", ".join(parts)
-
-
-def money(dollars: float) -> str:
-    """`$1.20`, `$0.0042`, `$0`."""
-    if dollars >= 1 or not dollars:
-        return f"${dollars:,.2f}" if dollars else "$0"
-    return f"${dollars:.4f}" if dollars >= 0.001 else f"${dollars:.6f}"

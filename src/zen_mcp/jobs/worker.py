@@ -304,6 +304,7 @@ class JobWorker:
 
     def _work(self, job: str) -> str:
         """The workflow: one step, which is the whole job; again, with what it came to, until that is stored."""
+        # What DBOS stands on, and comes with it.
         dbos, failure = import_dbos(), import_module("sqlalchemy.exc").SQLAlchemyError
         identity = str(dbos.DBOS.workflow_id)
         self._left.discard(identity)

@@ -17,10 +17,10 @@ from zen_mcp.conversations import (
     History,
     Question,
     Thread,
-    estimate_tokens,
     history,
 )
 from zen_mcp.errors import InvalidArguments, PromptTooLong, StorageError
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.jobs.job import Job
 from zen_mcp.jobs.store import JobStore
 from zen_mcp.middleware.limits import LimitUse

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zen_mcp.tools.format import dollars
+from zen_mcp.figures import dollars
 from zen_mcp.types import JSONObject, ToolResponse
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from zen_mcp.figures import dollars
 from zen_mcp.storage.usage import UsageLine
 from zen_mcp.tools.paging import Head
 from zen_mcp.tools.resources import turn_link
@@ -11,15 +12,6 @@ from zen_mcp.types import ModelResponse, ResourceLink, Usage
 
 if TYPE_CHECKING:  # the context writes estimates with the words below
     from zen_mcp.tools.context import Saved
-
-
-def dollars(amount: float | None) -> str:
-    """`$0.0042`, `$0` for nothing, `cost unknown` for no known price."""
-    if amount is None:
-        return "cost unknown"
-    if amount == 0:
-        return "$0"
-    return f"${amount:.2f}" if amount >= 1 else f"${amount:.2g}" if amount < 0.001 else f"${amount:.4f}"
 
 
 def tokens(usage: Usage | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zen_mcp.catalog import Model
-from zen_mcp.conversations import Question, Thread, estimate_tokens
+from zen_mcp.conversations import Question, Thread
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.gateway import Gateway
 from zen_mcp.tools.files.read import Room
 from zen_mcp.tools.tokens import count_for

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from zen_mcp.archive import Found, ThreadSummary
 from zen_mcp.conversations import Thread, Turn
-from zen_mcp.tools.format import dollars
+from zen_mcp.figures import dollars
 from zen_mcp.types import JSONObject, JSONValue
 
 

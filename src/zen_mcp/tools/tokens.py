@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from zen_mcp.catalog import Model
-from zen_mcp.conversations import estimate_tokens
+from zen_mcp.figures import estimate_tokens
 
 _PIECE_CHARACTERS = 16_000
 """The tokenizer is asked for so much at once: it recurses over long runs of blanks, and runs out of stack."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from zen_mcp.conversations import estimate_tokens
 from zen_mcp.errors import FileRefused, InvalidArguments, NoChanges
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.sent_files import File
 from zen_mcp.tools.context import Question, Thread, ToolContext
 from zen_mcp.tools.expert import findings

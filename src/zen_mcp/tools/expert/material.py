@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from zen_mcp.conversations import StoredFile, estimate_tokens
+from zen_mcp.conversations import StoredFile
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.sent_files import File
 from zen_mcp.tools.git.changes import Changes, split_changes
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from zen_mcp.figures import dollars
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved, ToolContext
 from zen_mcp.tools.expert.findings import SEVERITIES, Finding, Reading, Severity, finding_of, read_findings, severity_of
@@ -15,7 +16,7 @@ from zen_mcp.tools.expert.inquiry import Inquiry
 from zen_mcp.tools.expert.merge import located, merged
 from zen_mcp.tools.expert.params import Expert
 from zen_mcp.tools.expert.steps import StepParams
-from zen_mcp.tools.format import dollars, rest_note, stored_line
+from zen_mcp.tools.format import rest_note, stored_line
 from zen_mcp.tools.paging import head
 from zen_mcp.tools.panel.ask import Outcome
 from zen_mcp.tools.panel.report import report

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 
-from zen_mcp.conversations import estimate_tokens
 from zen_mcp.errors import FileRefused, PromptTooLong
+from zen_mcp.figures import estimate_tokens
 from zen_mcp.tools.files.disk import Disk, all_or_none, decoded, shown
 from zen_mcp.tools.files.generated import looks_minified
 from zen_mcp.tools.files.names import InlineFile, Lines, lines_of

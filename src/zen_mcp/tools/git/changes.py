@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from zen_mcp.conversations import estimate_tokens
+from zen_mcp.figures import estimate_tokens
 
 ChangeStatus = Literal["added", "modified", "deleted", "renamed", "copied", "untracked", "unmerged"]
 

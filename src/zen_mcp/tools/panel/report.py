@@ -8,9 +8,10 @@ from itertools import count
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from zen_mcp.figures import dollars
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved
-from zen_mcp.tools.format import dollars, rest_link, rest_note, stored_line, summary_line
+from zen_mcp.tools.format import rest_link, rest_note, stored_line, summary_line
 from zen_mcp.tools.paging import Head, heads
 from zen_mcp.tools.panel.agreement import agreement_note
 from zen_mcp.tools.panel.ask import Outcome

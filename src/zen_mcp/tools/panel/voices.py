@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zen_mcp.conversations import Answer
+from zen_mcp.figures import dollars
 from zen_mcp.tools.base import ToolResult
 from zen_mcp.tools.context import Saved, answer_of
 from zen_mcp.tools.expert.findings import Reading
 from zen_mcp.tools.expert.inquiry import Inquiry
-from zen_mcp.tools.format import dollars, rest_note, tokens
+from zen_mcp.tools.format import rest_note, tokens
 from zen_mcp.tools.paging import head
 from zen_mcp.tools.panel.ask import Member, Outcome
 from zen_mcp.types import ModelResponse, Usage
