@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -730,6 +731,14 @@ async def test_without_the_library_no_tasks_are_announced(tmp_path: Path, upstre
         settings=SETTINGS,
         environment={"PYTHONPATH": str(hidden)},
     )
+    await no_tasks_are_announced(folder)
+
+
+async def test_without_the_step_that_makes_them_no_tasks_are_announced(mine: ServerFolder) -> None:
+    await no_tasks_are_announced(replace(mine, settings={**mine.settings, "middleware": {"tools": ["log"]}}))
+
+
+async def no_tasks_are_announced(folder: ServerFolder) -> None:
     async with RawServer(folder) as server:
         hello = await server.initialize(CORE)
         assert "tasks" not in hello["result"]["capabilities"]

@@ -22,6 +22,7 @@ from zen_mcp.jobs.background import KIND as CALL
 from zen_mcp.jobs.background import BackgroundCalls
 from zen_mcp.jobs.batch import KIND as BATCH
 from zen_mcp.jobs.batch import Batches
+from zen_mcp.jobs.store import JobStore
 from zen_mcp.jobs.tuning import KIND as FINETUNE
 from zen_mcp.jobs.tuning import Tunings
 from zen_mcp.middleware.limit_setup import limits_of
@@ -55,6 +56,12 @@ class App:
     registry: ToolRegistry
     plugins: tuple[Plugin, ...]
     limits: Limits
+
+    @property
+    def tasks(self) -> JobStore | None:
+        """The jobs that clients may see as tasks; None where no call becomes a job, for want of the step."""
+        steps = self.config.server.middleware.tools
+        return self.ground.worker.store if steps is None or {"default", "background"} & {*steps} else None
 
     def warm_up(self) -> None:
         """Import what calls will need; slow, so run it in a thread."""

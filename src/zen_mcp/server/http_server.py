@@ -106,7 +106,7 @@ class HttpServer:
             heartbeat_seconds=behaviour.heartbeat_seconds,
             client_seconds=behaviour.client_seconds,
             state_keys=settings.state_key or ((handed.state_key,) if handed else ()),
-            jobs=app.ground.worker.store,
+            jobs=app.tasks,
         )
         self._url = settings.public_url or url_of(listener)
         self._keeper = self._make_keeper(app)

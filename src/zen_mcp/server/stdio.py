@@ -62,7 +62,7 @@ async def _serve(app: App, arguments: list[str], wire: Wire, lines: Lines, hando
         heartbeat_seconds=settings.heartbeat_seconds,
         client_seconds=settings.client_seconds,
         session_id="stdio",
-        jobs=app.ground.worker.store,
+        jobs=app.tasks,
     )
     async with anyio.create_task_group() as group:
         connection = Connection(wire, handover, partial(_open_session, group, door))
